@@ -1,0 +1,1 @@
+"""The mechanisms that every transformation shares, each in one place."""

@@ -1,0 +1,33 @@
+"""The kinds of arguments: annotations that carry their rule.
+
+Hyperparameters (`Scalar`, `Decay`, ...) take a number, a schedule or `tunable(number)`; the rest
+shape the program and are known when it is built.
+"""
+
+from typing import Annotated, Any
+
+from . import check
+from .hyperparams import Decay, LearningRate, NonNegative, Positive, Scalar
+from .select import Mask
+
+DType = Annotated[Any, check.FloatDType()]
+Count = Annotated[int, check.Whole()]
+Steps = Annotated[int, check.Whole()]
+Number = Annotated[Any, check.Interval()]
+NonNegativeNumber = Annotated[Any, check.Interval(low=0.0)]
+PositiveNumber = Annotated[Any, check.Interval(low=0.0, low_open=True)]
+
+__all__ = [
+    "Count",
+    "DType",
+    "Decay",
+    "LearningRate",
+    "Mask",
+    "NonNegative",
+    "NonNegativeNumber",
+    "Number",
+    "Positive",
+    "PositiveNumber",
+    "Scalar",
+    "Steps",
+]

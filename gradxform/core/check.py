@@ -1,0 +1,237 @@
+"""What an argument may be, and how the library says that it is not.
+
+An argument's annotation carries its rule, and the decorators of `core.factory` apply it, so a
+block lists its rules where it lists its arguments:
+
+    def scale_by_adam(*, b1: Decay = 0.9, eps: NonNegative = 1e-8): ...
+
+    `scale_by_adam(b1=1.2)`: `b1` must be at least 0 and below 1; got 1.2. ...
+
+Traced values have no value yet and are let through. What one annotation cannot say (two
+arguments that exclude each other) is said in the body with `require`.
+"""
+
+import contextlib
+import difflib
+import math
+import numbers
+import typing
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from types import UnionType
+from typing import Any, NoReturn, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class Rule(Protocol):
+    """The rule of one argument: the value in its canonical form, or an error."""
+
+    @property
+    def kind(self) -> str:
+        """What the argument is, as a signature shows it."""
+
+    def __call__(self, call: str, name: str, value: Any) -> Any:
+        """The value, or an error."""
+
+
+def fail(call: str, name: str, value: Any, must: str, hint: str = "") -> NoReturn:
+    """Raise the error of an argument: the call, the rule, the value and the way out."""
+    text = f"`{call}({name}={brief(value)})`: `{name}` must be {must}; got {brief(value)}."
+    raise ValueError(f"{text} {hint}".rstrip())
+
+
+class Refusal(ValueError):
+    """An error raised where the call that the user wrote is not known; `calling` names it."""
+
+
+def require(condition: bool, message: str) -> None:
+    """Refuse what one argument's rule cannot see, such as two arguments that exclude each other."""
+    if not condition:
+        raise Refusal(message)
+
+
+@contextlib.contextmanager
+def calling(call: str) -> Iterator[None]:
+    """Put the call in front of the message of a refusal raised inside."""
+    try:
+        yield
+    except Refusal as error:
+        raise ValueError(f"`{call}`: {error}") from None
+
+
+def brief(value: Any) -> str:
+    """`value` as text short enough for an error message."""
+    if is_traced(value):
+        return f"<traced {value.aval.str_short()}>"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`known` as a list for an error message, with the name probably meant in front."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    guess = f" Did you mean `{close[0]}`?" if close else ""
+    return f"{guess} Known are: {', '.join(names) if names else 'none'}."
+
+
+def is_traced(value: Any) -> bool:
+    """Whether `value` stands for an array that only a later run will hold."""
+    if not isinstance(value, jax.Array):
+        return False
+    try:
+        value.is_fully_addressable  # noqa: B018
+    except jax.errors.ConcretizationTypeError:
+        return True
+    return False
+
+
+def _known(value: Any) -> bool:
+    return not is_traced(value) and not (
+        isinstance(value, jax.Array) and not value.is_fully_addressable
+    )
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A real scalar between two bounds; infinity and NaN are always refused."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    low_open: bool = False
+    high_open: bool = False
+    hint: str = ""
+    kind = "float"
+
+    def __call__(self, call: str, name: str, value: Any) -> Any:
+        """A Python float for what is known now, else the array as it is."""
+        if isinstance(value, np.ndarray | np.generic) and value.ndim == 0:
+            value = value.item()
+        if isinstance(value, jax.Array):
+            if value.shape != () or not jnp.issubdtype(value.dtype, np.number):
+                must = f"a real scalar{self._bounds()}"
+                hint = "For several values at once, build or set it under `jax.vmap`."
+                fail(call, name, value, must, hint)
+            if _known(value):
+                self._test(call, name, float(value), value)
+            return value
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            must = f"a number{self._bounds()}"
+            raise TypeError(f"`{call}({name}={brief(value)})`: `{name}` must be {must}.")
+        self._test(call, name, float(value), value)
+        return float(value)
+
+    def _test(self, call: str, name: str, number: float, shown: Any) -> None:
+        above = number > self.low if self.low_open else number >= self.low
+        below = number < self.high if self.high_open else number <= self.high
+        if not (above and below and math.isfinite(number)):
+            fail(call, name, shown, self._bounds().strip() or "finite", self.hint)
+
+    def _bounds(self) -> str:
+        words = []
+        if self.low > -math.inf:
+            words.append(f"{'above' if self.low_open else 'at least'} {self.low:g}")
+        if self.high < math.inf:
+            words.append(f"{'below' if self.high_open else 'at most'} {self.high:g}")
+        return f" {' and '.join(words)}" if words else ""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A Python whole number from `low` on: it shapes the program, so it cannot be traced."""
+
+    low: int = 1
+    kind = "int"
+
+    def __call__(self, call: str, name: str, value: Any) -> int:
+        """The value as an int."""
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)  # 1e4 steps is how people write ten thousand
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < self.low:
+            fail(call, name, value, f"a whole number of at least {self.low}")
+        return int(value)
+
+
+@dataclass(frozen=True)
+class FloatDType:
+    """A floating dtype, in any spelling that NumPy or JAX knows."""
+
+    kind = "DType"
+
+    def __call__(self, call: str, name: str, value: Any) -> np.dtype[Any]:
+        """The value as a NumPy dtype."""
+        try:
+            dtype = jnp.dtype(value)
+        except TypeError:
+            dtype = None
+        if dtype is None or not jnp.issubdtype(dtype, np.floating):
+            fail(call, name, value, "a real floating dtype such as 'float32' or 'bfloat16'")
+        return dtype
+
+
+@dataclass(frozen=True)
+class Flag:
+    """True or False, and nothing that merely counts as one of them."""
+
+    kind = "bool"
+
+    def __call__(self, call: str, name: str, value: Any) -> bool:
+        """The value as a bool."""
+        if not isinstance(value, bool | np.bool_):
+            fail(call, name, value, "True or False")
+        return bool(value)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few words."""
+
+    words: tuple[Any, ...]
+
+    @property
+    def kind(self) -> str:
+        """The words."""
+        return " | ".join(map(repr, self.words))
+
+    def __call__(self, call: str, name: str, value: Any) -> Any:
+        """The value itself."""
+        if value not in self.words:
+            fail(call, name, value, f"one of {', '.join(map(repr, self.words))}")
+        return value
+
+
+@dataclass(frozen=True)
+class Optional:
+    """`None`, or what another rule allows."""
+
+    rule: Rule
+
+    @property
+    def kind(self) -> str:
+        """The other rule's kind, or None."""
+        return f"{self.rule.kind} | None"
+
+    def __call__(self, call: str, name: str, value: Any) -> Any:
+        """`None`, or the value as the other rule returns it."""
+        return None if value is None else self.rule(call, name, value)
+
+
+def rule_of(annotation: Any) -> Rule | None:
+    """The rule that an annotation stands for; None where it does not restrict the value."""
+    if annotation is bool:
+        return Flag()
+    for extra in getattr(annotation, "__metadata__", ()):
+        if callable(extra):
+            return typing.cast(Rule, extra)
+    origin = typing.get_origin(annotation)
+    if origin is typing.Literal:
+        return Choice(typing.get_args(annotation))
+    if origin in (typing.Union, UnionType):
+        members = typing.get_args(annotation)
+        rules = [rule for member in members if (rule := rule_of(member)) is not None]
+        if len(rules) == 1 and type(None) in members:
+            return Optional(rules[0])
+    return None

@@ -1,0 +1,264 @@
+"""The decorators that turn a function of arguments into a factory of values.
+
+    @transformation   the function returns `(init, update)`; its hyperparameters are its own
+    @optimizer        the function returns another transformation and passes its arguments on
+    @schedule         the function returns a function of the step (in `core.schedule`)
+
+All of them bind the arguments to the signature, apply the rule in each annotation, and record the
+call, so that the result prints, compares, hashes and pickles.
+"""
+
+import functools
+import inspect
+import typing
+from collections.abc import Callable
+from typing import Any, NamedTuple, ParamSpec
+
+import jax
+import optax
+
+from . import check, hyperparams, tree
+from .hyperparams import HyperparamsState
+from .recipe import Recipe, Shown
+from .types import GradientTransformation, Init, InitUpdate, Params, State, Update, Updates
+
+P = ParamSpec("P")
+
+
+class Signature:
+    """A factory's signature: binds a call, checks it and records it."""
+
+    def __init__(self, factory: Callable[..., Any]) -> None:
+        self.name = factory.__name__
+        self.signature = inspect.signature(factory)
+        hints = typing.get_type_hints(factory, include_extras=True)
+        self.rules = {name: check.rule_of(hints.get(name)) for name in self.signature.parameters}
+
+    def shown(self, result: type) -> inspect.Signature:
+        """The signature as `help` shows it, with words in the place of rules."""
+        parameters = [
+            parameter
+            if (rule := self.rules[name]) is None
+            else parameter.replace(annotation=_Words(rule.kind))
+            for name, parameter in self.signature.parameters.items()
+        ]
+        return inspect.Signature(parameters, return_annotation=result)
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
+        """The arguments by name, defaults filled in, each as its rule returns it."""
+        parameters = self.signature.parameters
+        for name in kwargs:
+            if name not in parameters:
+                raise TypeError(
+                    f"`{self.name}` has no argument `{name}`.{check.nearest(name, parameters)}"
+                )
+        try:
+            bound = self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            names = ", ".join(parameters)
+            raise TypeError(f"`{self.name}({names})`: {error}.") from None
+        bound.apply_defaults()
+        for name, rule in self.rules.items():
+            if rule is not None:
+                bound.arguments[name] = rule(self.name, name, bound.arguments[name])
+        return bound
+
+    def record(self, factory: Callable[..., Any], bound: inspect.BoundArguments) -> Recipe:
+        """The recipe of a call: keyword arguments, except what only a position can name."""
+        shown: list[Shown] = []
+        for name, parameter in self.signature.parameters.items():
+            value = bound.arguments[name]
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                shown += [(None, item) for item in value]
+            elif not _same(value, parameter.default):
+                shown.append((name, value))
+        return Recipe(factory, bound.arguments, tuple(shown))
+
+
+class _Words:
+    """An annotation that prints as the words it was made of."""
+
+    def __init__(self, words: str) -> None:
+        self.words = words
+
+    def __repr__(self) -> str:
+        return self.words
+
+
+def _same(value: Any, default: Any) -> bool:
+    return value is default or (type(value) in (float, int, str) and value == default)
+
+
+def optimizer(factory: Callable[P, GradientTransformation]) -> Callable[P, GradientTransformation]:
+    """Make a factory of a function that returns another transformation, mostly a chain.
+
+    The result prints, compares and pickles as a call of the factory; `parts` are the links of the
+    chain behind it. The arguments are passed on as they come (numbers, schedules, tunables): the
+    blocks inside own them.
+    """
+    signature = Signature(factory)
+
+    @functools.wraps(factory)
+    def build(*args: P.args, **kwargs: P.kwargs) -> GradientTransformation:
+        bound = signature.bind(args, kwargs)
+        with check.calling(f"{signature.name}(...)"):
+            inner = factory(*bound.args, **bound.kwargs)
+        recipe = signature.record(build, bound)
+        parts = inner.parts or (inner,)
+        return GradientTransformation(
+            Init(recipe, inner.init.function, parts), Update(recipe, inner.update.function, parts)
+        )
+
+    build.__signature__ = signature.shown(GradientTransformation)  # type: ignore[attr-defined]
+    return build
+
+
+def transformation(
+    factory: Callable[P, InitUpdate],
+) -> Callable[P, GradientTransformation]:
+    """Make a factory of a function that returns a pair `(init, update)`.
+
+    The body sees the values of its hyperparameters and nothing of where they come from: it runs
+    again for each traced update, with the current value in the place of a schedule or a tunable.
+
+    `init(params)` returns the state. `update` takes `(updates, state)`, and says by its signature
+    what else it needs: `params` (an error asks for them when they are missing) or `params=None`
+    (if there are any), and keyword-only arguments for what else the caller must pass. It may
+    return updates of any dtype of at least float32; the outermost update rounds them once.
+    """
+    signature = Signature(factory)
+
+    @functools.wraps(factory)
+    def build(*args: P.args, **kwargs: P.kwargs) -> GradientTransformation:
+        bound = signature.bind(args, kwargs)
+        recipe = signature.record(build, bound)
+        parts = tuple(
+            leaf
+            for leaf in jax.tree.leaves(bound.arguments, is_leaf=_is_transformation)
+            if _is_transformation(leaf)
+        )
+        block = _Block(factory, signature, bound, bool(parts))
+        return GradientTransformation(
+            Init(recipe, block.init, parts), Update(recipe, block.update, parts)
+        )
+
+    build.__signature__ = signature.shown(GradientTransformation)  # type: ignore[attr-defined]
+    return build
+
+
+def _is_transformation(x: Any) -> bool:
+    return isinstance(x, optax.GradientTransformation)
+
+
+class _Block:
+    """A factory's body, run with the current values of its hyperparameters."""
+
+    def __init__(
+        self,
+        factory: Callable[..., Any],
+        signature: Signature,
+        bound: inspect.BoundArguments,
+        is_wrapper: bool,
+    ) -> None:
+        self.factory = factory
+        self.name = signature.name
+        self.bound = bound
+        self.is_wrapper = is_wrapper
+        self.live = hyperparams.live_arguments(signature.rules, bound.arguments)
+        known = {
+            name: value.value if isinstance(value, hyperparams.Tunable) else value
+            for name, value in self.live.items()
+        }
+        # A schedule has no number before the first step: its body is run, and checked, then.
+        self.body = None if any(map(callable, known.values())) else self.run(known)
+
+    def run(self, values: dict[str, Any]) -> "_Body":
+        bound = inspect.BoundArguments(
+            self.bound.signature,
+            {**self.bound.arguments, **values},
+        )
+        with check.calling(f"{self.name}(...)"):
+            init, update = self.factory(*bound.args, **bound.kwargs)
+        return _Body(init, update, _needs(update))
+
+    def init(self, params: Params) -> State:
+        if not self.is_wrapper:
+            tree.require_trainable(self.name, params)
+        if not self.live:
+            assert self.body is not None
+            return self.body.init(params)
+        state = hyperparams.start(self.live)
+        body = self.run(hyperparams.step(self.live, state)[0])
+        return state._replace(inner_state=body.init(params))
+
+    def update(
+        self, updates: Updates, state: State, params: Params = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        if not self.live:
+            assert self.body is not None
+            return self.call(self.body, updates, state, params, extra)
+        if not isinstance(state, HyperparamsState) or set(self.live) != {
+            *state.hyperparams,
+            *state.tunables,
+        }:
+            raise TypeError(
+                f"`{self.name}(...).update` was given a state that this transformation did not "
+                f"make: {check.brief(state)}. Make it with `init(params)` of the same "
+                "transformation, or of one with the same tunables and schedules."
+            )
+        values, after = hyperparams.step(self.live, state)
+        updates, inner = self.call(self.run(values), updates, state.inner_state, params, extra)
+        return updates, after._replace(inner_state=inner)
+
+    def call(
+        self, body: "_Body", updates: Updates, state: State, params: Params, extra: dict[str, Any]
+    ) -> tuple[Updates, State]:
+        needs = body.needs
+        if needs.params_required and params is None:
+            raise ValueError(
+                f"`{self.name}` reads the parameters: call `update(updates, state, params)`."
+            )
+        missing = [name for name in needs.required if name not in extra]
+        if missing:
+            given = ", ".join(f"{name}=..." for name in missing)
+            raise TypeError(
+                f"`{self.name}` needs {' and '.join(f'`{name}`' for name in missing)}: "
+                f"call `update(updates, state, params, {given})`."
+            )
+        if not needs.everything:
+            extra = {name: value for name, value in extra.items() if name in needs.accepted}
+        with check.calling(f"{self.name}(...).update"):
+            if needs.params:
+                return body.update(updates, state, params, **extra)
+            return body.update(updates, state, **extra)
+
+
+class _Needs(NamedTuple):
+    """What an update takes besides the updates and the state."""
+
+    params: bool
+    params_required: bool
+    accepted: frozenset[str]
+    required: tuple[str, ...]
+    everything: bool
+
+
+class _Body(NamedTuple):
+    """What a factory returned, and what its update needs."""
+
+    init: Callable[[Params], State]
+    update: Callable[..., Any]
+    needs: _Needs
+
+
+def _needs(update: Callable[..., Any]) -> _Needs:
+    parameters = inspect.signature(update).parameters
+    params = parameters.get("params")
+    keywords = [p for p in parameters.values() if p.kind is p.KEYWORD_ONLY]
+    return _Needs(
+        params=params is not None,
+        params_required=params is not None and params.default is params.empty,
+        accepted=frozenset(p.name for p in keywords),
+        required=tuple(p.name for p in keywords if p.default is p.empty),
+        everything=any(p.kind is p.VAR_KEYWORD for p in parameters.values()),
+    )

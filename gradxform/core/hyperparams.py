@@ -1,0 +1,167 @@
+"""Hyperparameters that are read, scheduled, changed and vmapped while the optimizer runs.
+
+An argument annotated `Scalar` (or one of its narrower relatives below) takes
+
+  - a number: a constant of the compiled program;
+  - a schedule, that is a function of the step: evaluated at each update;
+  - `tunable(x)`: a leaf of the state, which `set_hyperparams` changes without recompiling.
+
+What is live stands in the state of the block that owns it, in two places: what the transformation
+computes (readings) and what the user owns (tunables).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from . import check, numerics
+from .recipe import value_key
+
+
+class HyperparamsState(NamedTuple):
+    """The state of a block with live hyperparameters, around the block's own state."""
+
+    count: jax.Array  # type: ignore[assignment]  # int32: updates done so far, the step at which schedules are read next
+    hyperparams: dict[str, jax.Array]  # readings: what the last update used, or the first will
+    tunables: dict[str, jax.Array]  # what the next update uses; written by `set_hyperparams`
+    inner_state: Any
+
+
+class Tunable:
+    """A hyperparameter that lives in the state; `tunable` makes it."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Tunable) and value_key(self.value) == value_key(other.value)
+
+    def __hash__(self) -> int:
+        return hash((Tunable, value_key(self.value)))
+
+    def __repr__(self) -> str:
+        value = check.brief(self.value) if check.is_traced(self.value) else float(self.value)
+        return f"tunable({value})"
+
+
+def tunable(value: float | jax.Array | np.ndarray) -> Tunable:
+    """A number that stands in the optimizer's state, starting as `value`.
+
+    It can be read with `hyperparams(state)`, written with `set_hyperparams(state, name=...)` and
+    given a batch axis with `jax.vmap`, all without compiling again.
+
+    Args:
+      value: the number that `init` puts into the state; it may be traced.
+    """
+    if callable(value):
+        raise TypeError(
+            f"`tunable({check.brief(value)})`: a tunable starts as a number. A schedule is passed "
+            "as it is; to search over a schedule's numbers, build the transformation under "
+            "`jax.vmap`."
+        )
+    return Tunable(check.Interval()("tunable", "value", value))
+
+
+@dataclass(frozen=True)
+class ScalarRule:
+    """A number within an interval, a schedule, or a tunable.
+
+    Attributes:
+      interval: the bounds of the number.
+      live: whether the value stands in the state even if it is a constant.
+    """
+
+    interval: check.Interval
+    live: bool = False
+    kind = "float | Schedule | Tunable"
+
+    def __call__(self, call: str, name: str, value: Any) -> Any:
+        """The number as a float, the rest as it is."""
+        if isinstance(value, Tunable):
+            return Tunable(self.interval(call, name, value.value))
+        if callable(value):
+            return value
+        try:
+            return self.interval(call, name, value)
+        except TypeError as error:
+            hint = "A function of the step or `tunable(number)` may stand for the number."
+            raise TypeError(f"{error} {hint}") from None
+
+
+_Value = float | jax.Array | np.ndarray | Callable[..., Any] | Tunable
+
+Scalar = Annotated[_Value, ScalarRule(check.Interval())]
+NonNegative = Annotated[_Value, ScalarRule(check.Interval(low=0.0))]
+Positive = Annotated[_Value, ScalarRule(check.Interval(low=0.0, low_open=True))]
+Decay = Annotated[
+    _Value,
+    ScalarRule(
+        check.Interval(
+            low=0.0,
+            high=1.0,
+            high_open=True,
+            hint="It is the part of a running average that each step keeps: 0.9 remembers "
+            "about 10 steps, 0.999 about 1000.",
+        )
+    ),
+]
+LearningRate = Annotated[
+    _Value,
+    ScalarRule(
+        check.Interval(
+            low=0.0, hint="The minus sign of a descent is applied by `scale_by_learning_rate`."
+        ),
+        live=True,
+    ),
+]
+
+
+def live_arguments(
+    rules: dict[str, check.Rule | None], arguments: dict[str, Any]
+) -> dict[str, Any]:
+    """The arguments whose value stands in the state, by name."""
+    live = {}
+    for name, rule in rules.items():
+        rule = rule.rule if isinstance(rule, check.Optional) else rule
+        value = arguments[name]
+        if isinstance(rule, ScalarRule) and value is not None:
+            changes = isinstance(value, Tunable) or callable(value)
+            if rule.live or changes:
+                live[name] = value
+    return live
+
+
+def start(live: dict[str, Any]) -> HyperparamsState:
+    """The state at step 0, around an inner state that is still to come."""
+    count = jnp.zeros((), jnp.int32)
+    owned = {n: v.value for n, v in live.items() if isinstance(v, Tunable)}
+    return HyperparamsState(
+        count=count,
+        hyperparams=_readings(live, count),
+        tunables={n: jnp.array(v, numerics.scalar_dtype(), copy=True) for n, v in owned.items()},
+        inner_state=None,
+    )
+
+
+def step(live: dict[str, Any], state: HyperparamsState) -> tuple[dict[str, Any], HyperparamsState]:
+    """The values of one update by argument name, and the state that records them."""
+    readings = _readings(live, state.count)
+    constants = {n: v for n, v in live.items() if not isinstance(v, Tunable) and not callable(v)}
+    values = {**readings, **state.tunables, **constants}
+    after = state._replace(count=numerics.increment(state.count), hyperparams=readings)
+    return values, after
+
+
+def _readings(live: dict[str, Any], count: jax.Array) -> dict[str, jax.Array]:
+    dtype = numerics.scalar_dtype()
+    return {
+        name: jnp.array(value(count) if callable(value) else value, dtype, copy=True)
+        for name, value in live.items()
+        if not isinstance(value, Tunable)
+    }

@@ -1,0 +1,108 @@
+"""Scalar and array arithmetic that must be right in every dtype."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+# A real number in a rule: a Python float (a constant) or a 0-d array.
+Value = Any
+
+
+def scalar_dtype() -> np.dtype[Any]:
+    """The dtype of counters' companions: float32, or float64 where JAX has it enabled."""
+    return jnp.result_type(float)
+
+
+def real_dtype(dtype: Any) -> np.dtype[Any]:
+    """The real dtype in which arrays of `dtype` are computed: at least float32."""
+    double = jnp.dtype(dtype) in (np.dtype("float64"), np.dtype("complex128"))
+    return np.dtype("float64" if double else "float32")
+
+
+def wide_dtype(dtype: Any) -> np.dtype[Any]:
+    """`dtype`, or float32 where it is narrower."""
+    if jnp.issubdtype(dtype, np.complexfloating):
+        return jnp.dtype(dtype)
+    return real_dtype(dtype)
+
+
+def widest(a: Any, b: Any) -> np.dtype[Any]:
+    """The wider of two floating dtypes; float32 for two different narrow ones."""
+    a, b = jnp.dtype(a), jnp.dtype(b)
+    if a == b:
+        return a
+    narrow = [jnp.issubdtype(d, np.floating) and d.itemsize < 4 for d in (a, b)]
+    if all(narrow):
+        return np.dtype("float32")
+    if any(narrow):  # 8-bit floats have no promotion path of their own
+        return b if narrow[0] else a
+    return jnp.promote_types(a, b)
+
+
+def at_precision(x: Any, precision: np.dtype[Any]) -> jax.Array:
+    """`x` with real parts of dtype `precision`; complex stays complex."""
+    x = jnp.asarray(x)
+    if jnp.issubdtype(x.dtype, np.complexfloating):
+        return x.astype("complex128" if precision == np.dtype("float64") else "complex64")
+    return x.astype(precision)
+
+
+def increment(count: jax.Array) -> jax.Array:
+    """`count + 1`, staying at the largest value of its dtype instead of wrapping."""
+    return jnp.where(count == np.iinfo(count.dtype).max, count, count + jnp.ones_like(count))
+
+
+def filled_like(x: jax.Array, value: Any) -> jax.Array:
+    """An array like `x`, in shape, dtype and sharding, that holds `value` everywhere.
+
+    Computed from `x`, because only a computed result follows its sharding under `jit` in both of
+    JAX's sharding modes; the compiled program does not read `x`.
+    """
+    value = jnp.asarray(value, x.dtype)
+    return jnp.where(x == x, value, value)
+
+
+def ema(average: Value, value: Value, decay: Value) -> Value:
+    """decay * average + (1 - decay) * value."""
+    # For a constant decay Python computes 1 - decay in float64 and it is rounded once.
+    return decay * average + (1.0 - decay) * value
+
+
+def bias_correction(decay: Value, t: jax.Array) -> jax.Array:
+    """1 - decay**t for t = 1, 2, ...: the weight that an average from zero has gathered by t.
+
+    Written as -expm1(t log decay), which keeps the digits that `1 - decay**t` cancels; for a
+    constant decay the logarithm is rounded once from float64.
+    """
+    dtype = scalar_dtype()
+    if isinstance(decay, float | int):
+        log = jnp.asarray(math.log(decay) if decay > 0 else -math.inf, dtype)
+    else:
+        log = jnp.log(jnp.asarray(decay, dtype))
+    return -jnp.expm1(t.astype(dtype) * log)
+
+
+def abs_sq(x: Value) -> Value:
+    """|x|^2, real also for complex x."""
+    if jnp.issubdtype(x.dtype, np.complexfloating):
+        return jnp.square(x.real) + jnp.square(x.imag)
+    return jnp.square(x)
+
+
+def divide(x: Value, y: Value) -> Value:
+    """x / y, and 0 where y is 0: a gradient of zeros must give a finite step."""
+    zero = y == 0
+    return jnp.where(zero, jnp.zeros_like(x), x / jnp.where(zero, jnp.ones_like(y), y))
+
+
+def global_norm(tree: Any) -> jax.Array:
+    """The Euclidean norm of all leaves taken together, summed in at least float32."""
+    dtype = scalar_dtype()
+    total = jnp.zeros((), dtype)
+    for leaf in jax.tree.leaves(tree):
+        wide = at_precision(leaf, real_dtype(jnp.asarray(leaf).dtype))
+        total = total + jnp.sum(abs_sq(wide)).astype(dtype)
+    return jnp.sqrt(total)

@@ -1,0 +1,155 @@
+"""Reading and writing hyperparameters in a state, wherever they are nested."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.tree_util import keystr, register_pytree_with_keys, tree_flatten_with_path
+
+from . import check, numerics
+from .hyperparams import HyperparamsState
+
+
+class Hyperparams(dict[str, Any]):
+    """Values by name; a name that occurs twice is qualified by its place in the state.
+
+    A dict, and as such a tree: it can be returned from `jit` and stacked by `scan`.
+    """
+
+    def __missing__(self, name: str) -> Any:
+        raise KeyError(_unknown(name, self))
+
+
+def _flatten_with_keys(values: Hyperparams) -> tuple[list[tuple[Any, Any]], tuple[str, ...]]:
+    names = sorted(values)
+    return [(jax.tree_util.DictKey(name), values[name]) for name in names], tuple(names)
+
+
+register_pytree_with_keys(
+    Hyperparams,
+    _flatten_with_keys,
+    lambda names, leaves: Hyperparams(zip(names, leaves, strict=True)),
+)
+
+
+def hyperparams(state: Any) -> Hyperparams:
+    """Every live hyperparameter of a state by name: readings and tunables.
+
+    Args:
+      state: the state of a transformation, or anything that is a tree around one: a chain's
+        state, a Flax `TrainState`, an `nnx.Optimizer`'s `opt_state`, a batch of states.
+
+    Returns:
+      A dict of 0-d arrays (batched where the state is). After `init`, a scheduled value is the
+      one of step 0; after `update`, the one that this update used. `learning_rate` is always
+      there; other constants are not, they are in `tx.recipe.arguments`. A name that occurs twice
+      is written with its place, as in `1/learning_rate`; asking for the short one is an error
+      that lists them.
+    """
+    return Hyperparams({key: values[name] for key, name, values in _places(state)})
+
+
+def _places(state: Any) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(key, name, the dict that holds it) of every live hyperparameter."""
+    places = [
+        (path, name, values)
+        for path, found in _find(state, "")
+        for values in (found.hyperparams, found.tunables)
+        for name in values
+    ]
+    names = [name for _, name, _ in places]
+    for path, name, values in places:
+        twice = names.count(name) > 1
+        unboxed = {n: _unbox(x) for n, x in values.items()}
+        yield (f"{path}/{name}" if twice else name), name, unboxed
+
+
+def _find(tree: Any, prefix: str) -> Iterator[tuple[str, HyperparamsState]]:
+    for path, node in tree_flatten_with_path(tree, is_leaf=_is_hyperparams_state)[0]:
+        if _is_hyperparams_state(node):
+            here = "/".join(filter(None, (prefix, keystr(path, simple=True, separator="/"))))
+            yield here, node
+            yield from _find(node.inner_state, here)
+
+
+def _is_hyperparams_state(x: Any) -> bool:
+    return isinstance(x, HyperparamsState)
+
+
+def _unbox(x: Any) -> Any:
+    """The array in a framework's box (Flax NNX wraps every leaf of a state in a variable)."""
+    (leaf,) = jax.tree.leaves(x)
+    return leaf
+
+
+def set_hyperparams(state: Any, **values: Any) -> Any:
+    """The same state with other values in its tunables; nothing is compiled again.
+
+    Args:
+      state: as for `hyperparams`.
+      **values: numbers or 0-d arrays by name, traced ones too; for a batched state also arrays of
+        the batch's shape. Qualified names are given as `**{"1/b1": 0.9}`.
+
+    Returns:
+      A new state; the one passed in is unchanged.
+
+    Raises:
+      KeyError: a name that is not there, or that occurs more than once.
+      TypeError: a reading (a constant or a schedule), which the next update would overwrite.
+    """
+    places = list(_places(state))
+    known = Hyperparams({key: None for key, _, _ in places})
+    for name in values:
+        known[name]
+    remaining = dict(values)
+
+    def write(path: str, found: HyperparamsState) -> HyperparamsState:
+        tunables = dict(found.tunables)
+        for name in [*found.hyperparams, *found.tunables]:
+            key = name if name in known else f"{path}/{name}"
+            if key in remaining:
+                value = remaining.pop(key)
+                if name not in tunables:
+                    raise TypeError(
+                        f"`set_hyperparams({key}={check.brief(value)})`: `{name}` is a reading: "
+                        "the transformation computes it from a constant or a schedule, so the "
+                        f"next update would overwrite it. Build with `{name}=tunable(...)`."
+                    )
+                tunables[name] = jax.tree.map(
+                    lambda old, v=value, n=key: _written(n, old, v), tunables[name]
+                )
+        return found._replace(tunables=tunables, inner_state=visit(path, found.inner_state))
+
+    def visit(prefix: str, tree: Any) -> Any:
+        def at(path: Any, node: Any) -> Any:
+            if not _is_hyperparams_state(node):
+                return node
+            here = keystr(path, simple=True, separator="/")
+            return write("/".join(filter(None, (prefix, here))), node)
+
+        return jax.tree.map_with_path(at, tree, is_leaf=_is_hyperparams_state)
+
+    return visit("", state)
+
+
+def _written(name: str, old: jax.Array, value: Any) -> jax.Array:
+    new = jnp.asarray(value)
+    fits = new.shape in ((), old.shape)
+    if not fits or (not check.is_traced(new) and not bool(jnp.all(jnp.isfinite(new)))):
+        raise ValueError(
+            f"`set_hyperparams({name}={check.brief(value)})`: `{name}` must be finite and of "
+            f"shape {list(old.shape)}, as in the state. To try several values at once, call it "
+            "under `jax.vmap`."
+        )
+    # Follows the old leaf's sharding, so that the next step finds the program it compiled.
+    return numerics.filled_like(old, new)
+
+
+def _unknown(name: str, known: dict[str, Any]) -> str:
+    same = [key for key in known if key.rpartition("/")[2] == name]
+    if same:
+        return f"`{name}` occurs {len(same)} times; ask for one of: {', '.join(sorted(same))}."
+    if not known:
+        return f"no `{name}`: this state holds no live hyperparameters."
+    return f"no `{name}` among the live hyperparameters.{check.nearest(name, known)}"

@@ -1,0 +1,145 @@
+"""The record of a call: which factory was called with which arguments.
+
+From this record come the `repr`, the equality, the hash and the pickle of everything that the
+library builds. Arguments are bound to the signature, so positional equals keyword and a default
+written out equals a default left out.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from . import check
+
+_WIDTH = 88
+
+
+class Recipe:
+    """A factory and the arguments that it was called with.
+
+    Attributes:
+      factory: the public function, as users call it.
+      arguments: every argument by name, defaults filled in.
+      shown: the arguments that differ from their defaults, as `repr` writes them.
+    """
+
+    __slots__ = ("__weakref__", "_key", "arguments", "factory", "shown")
+
+    def __init__(
+        self, factory: Callable[..., Any], arguments: Mapping[str, Any], shown: tuple["Shown", ...]
+    ) -> None:
+        self.factory = factory
+        self.arguments = dict(arguments)
+        self.shown = shown
+        self._key: tuple[Any, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the factory."""
+        return self.factory.__name__
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What two recipes must share to be equal."""
+        if self._key is None:
+            self._key = (self.factory, *((n, value_key(v)) for n, v in self.arguments.items()))
+        return self._key
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Recipe) and (self is other or self.key == other.key)
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __repr__(self) -> str:
+        return render(self)
+
+    def rebuild(self) -> Any:
+        """Call the factory again, with the same arguments."""
+        args = [value for name, value in self.shown if name is None]
+        kwargs = {name: value for name, value in self.shown if name is not None}
+        return self.factory(*args, **kwargs)
+
+
+# An argument as it is written in the call: its keyword (None for a positional one) and value.
+Shown = tuple[str | None, Any]
+
+
+class _Traced:
+    """Stands for a traced array in a key: equal to itself only, and without a hash."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Traced) and self.value is other.value
+
+    def __hash__(self) -> int:
+        raise TypeError(
+            f"a transformation built with {check.brief(self.value)} has no hash: its value is "
+            "known only when the traced function runs. Build it with `tunable(...)` and set the "
+            "value in the state, or pass the transformation outside of static arguments."
+        )
+
+
+def value_key(value: Any) -> Any:
+    """`value` as something that compares and hashes by content.
+
+    Containers are compared by structure and leaves, arrays by dtype, shape and content,
+    functions by identity, `functools.partial` by what it holds.
+    """
+    leaves, structure = jax.tree.flatten(value)
+    if len(leaves) == 1 and leaves[0] is value:
+        return _leaf_key(value)
+    return (structure, *map(_leaf_key, leaves))
+
+
+def _leaf_key(leaf: Any) -> Any:
+    if check.is_traced(leaf):
+        return _Traced(leaf)
+    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+        return ("array", id(leaf))
+    if isinstance(leaf, jax.Array | np.ndarray):
+        array = np.asarray(leaf)
+        return ("array", array.dtype.name, array.shape, array.tobytes())
+    if isinstance(leaf, functools.partial):
+        return ("partial", leaf.func, value_key(leaf.args), value_key(leaf.keywords))
+    if isinstance(leaf, float) and leaf != leaf:
+        return ("nan",)
+    return leaf
+
+
+def render(value: Any, indent: int = 0) -> str:
+    """`value` as code: on one line if it fits, else one argument a line."""
+    recipe = value if isinstance(value, Recipe) else getattr(value, "recipe", None)
+    if isinstance(recipe, Recipe):
+        items = [(f"{name}=" if name else "", item) for name, item in recipe.shown]
+        return _bracket(f"{recipe.name}(", ")", items, indent)
+    if type(value) is dict:
+        return _bracket("{", "}", [(f"{key!r}: ", item) for key, item in value.items()], indent)
+    if type(value) is list:
+        return _bracket("[", "]", [("", item) for item in value], indent)
+    if type(value) is tuple:
+        close = ",)" if len(value) == 1 else ")"
+        return _bracket("(", close, [("", item) for item in value], indent)
+    if isinstance(value, np.dtype):
+        return repr(value.name)
+    if check.is_traced(value):
+        return check.brief(value)
+    if isinstance(value, jax.Array | np.ndarray):
+        return f"np.array({np.asarray(value).tolist()!r}, {value.dtype.name!r})"
+    if isinstance(value, tuple) and hasattr(value, "init") and hasattr(value, "update"):
+        return f"<{type(value).__module__.partition('.')[0]}.{type(value).__name__}>"
+    return getattr(value, "__qualname__", None) or repr(value)
+
+
+def _bracket(opening: str, closing: str, items: list[tuple[str, Any]], indent: int) -> str:
+    line = opening + ", ".join(prefix + render(item) for prefix, item in items) + closing
+    if not items or ("\n" not in line and indent + len(line) <= _WIDTH):
+        return line
+    pad = " " * (indent + 4)
+    body = "".join(f"{pad}{prefix}{render(item, indent + 4)},\n" for prefix, item in items)
+    return f"{opening}\n{body}{' ' * indent}{closing.lstrip(',')}"

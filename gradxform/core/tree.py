@@ -1,0 +1,234 @@
+"""From one array to a tree of them: the only place that knows about leaves.
+
+A block writes its mathematics as a *leaf rule*, a function of one array and its buffers:
+
+    def _lion_rule(g, mu, *, b1, b2):
+        return jnp.sign(ema(mu, g, b1)), ema(mu, g, b2)
+
+`lift` runs it over trees. It widens what it hands to the rule to at least float32 and rounds the
+buffers back to their own dtype, so no rule mentions a dtype; it leaves `None` alone; and it names
+the leaf where two trees do not fit.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import keystr, tree_flatten_with_path
+
+from . import check, numerics
+
+
+def lift(
+    rule: Callable[..., Any],
+    updates: Any,
+    *buffers: Any,
+    params: Any = None,
+    where: Any = None,
+    **scalars: Any,
+) -> Any:
+    """Run a leaf rule over trees.
+
+    Args:
+      rule: `rule(g, *buffers, **scalars)`, or `rule(g, *buffers, p=p, **scalars)` where `params`
+        is given. It returns the new update, followed by the new buffers if there are any.
+      updates: the tree whose arrays are the rule's first argument.
+      *buffers: state trees with the structure of `updates`.
+      params: the parameters, for rules that read them.
+      where: a tree of Python bools; where it is False the update and its buffers pass unchanged.
+      **scalars: what the rule needs besides arrays. Arrays among them get the leaf's precision.
+
+    Returns:
+      The tree of updates, in at least float32, or a tuple of it and the new buffers.
+    """
+    leaves, structure = _flatten(updates)
+    columns = [_column(structure, updates, buffer, _STATE) for buffer in buffers]
+    owners = _owners(structure, updates, params)
+    chosen = [True] * len(leaves) if where is None else structure.flatten_up_to(where)
+
+    results = []
+    for index, (g, p, use) in enumerate(zip(leaves, owners, chosen, strict=True)):
+        mine = [column[index] for column in columns]
+        if g is None or not use:
+            results.append((widen(g), *mine))
+            continue
+        if any(jnp.shape(g) != jnp.shape(b) for b in mine if isinstance(b, jax.Array)):
+            raise check.Refusal(_misshapen(updates, columns, index))
+        precision = _precision(g, p, *mine)
+        given = {} if params is None else {"p": numerics.at_precision(p, precision)}
+        out = rule(
+            numerics.at_precision(g, precision),
+            *jax.tree.map(lambda x, d=precision: numerics.at_precision(x, d), mine),
+            **given,
+            **{name: _at_precision_of(scalar, precision) for name, scalar in scalars.items()},
+        )
+        new, *kept = out if buffers else (out,)
+        results.append((new, *jax.tree.map(lambda x, old: x.astype(old.dtype), kept, mine)))
+
+    trees = [
+        jax.tree.unflatten(structure, [result[i] for result in results])
+        for i in range(1 + len(buffers))
+    ]
+    return tuple(trees) if buffers else trees[0]
+
+
+def _precision(*arrays: Any) -> np.dtype[Any]:
+    dtypes = [numerics.real_dtype(jnp.asarray(x).dtype) for x in jax.tree.leaves(arrays)]
+    return max(dtypes, key=lambda dtype: dtype.itemsize)
+
+
+def _at_precision_of(scalar: Any, precision: np.dtype[Any]) -> Any:
+    if isinstance(scalar, jax.Array) and jnp.issubdtype(scalar.dtype, np.inexact):
+        return numerics.at_precision(scalar, precision)
+    return scalar
+
+
+def _flatten(updates: Any) -> tuple[list[Any], Any]:
+    """Leaves and structure, with an absent gradient as a leaf of its own."""
+    return jax.tree.flatten(updates, is_leaf=_is_none)
+
+
+def _is_none(x: Any) -> bool:
+    return x is None
+
+
+def widen(x: Any) -> Any:
+    """An array in at least float32; `None` as it is."""
+    if x is None:
+        return None
+    x = jnp.asarray(x)
+    return x.astype(numerics.wide_dtype(x.dtype))
+
+
+def narrow(wide: Any, updates: Any, params: Any = None) -> Any:
+    """Round a finished update to the wider dtype of the gradient and, where given, parameter."""
+    leaves, structure = _flatten(updates)
+    columns = (structure.flatten_up_to(wide), _owners(structure, updates, params))
+
+    def rounded(g: Any, new: Any, p: Any) -> Any:
+        if g is None or new is None:
+            return new
+        dtype = jnp.asarray(g).dtype
+        if p is not None:
+            dtype = numerics.widest(dtype, jnp.asarray(p).dtype)
+        return new.astype(dtype)
+
+    return jax.tree.unflatten(structure, list(map(rounded, leaves, *columns)))
+
+
+def zeros_like(params: Any, dtype: Any = None, *, real: bool = False, fill: Any = 0) -> Any:
+    """Buffers shaped like the parameters, each an array of its own, sharded as its parameter.
+
+    Args:
+      params: arrays, or abstract arrays (`jax.ShapeDtypeStruct`).
+      dtype: the buffers' dtype; by default the parameter's, but at least float32. A complex
+        buffer keeps its imaginary part at the least complex dtype that holds `dtype`.
+      real: whether a complex parameter has a real buffer, as a mean of |g|^2 is.
+      fill: the value that the buffers start from.
+    """
+
+    def one(p: Any) -> Any:
+        own = numerics.wide_dtype(p.dtype if hasattr(p, "dtype") else jnp.result_type(p))
+        if jnp.issubdtype(own, np.complexfloating) and real:
+            own = numerics.real_dtype(own)
+        if dtype is not None:
+            is_complex = jnp.issubdtype(own, np.complexfloating)
+            own = jnp.promote_types(dtype, "complex64") if is_complex else jnp.dtype(dtype)
+        if check.is_traced(p):
+            # Under `jit`, `full_like` forgets the sharding; a value computed from `p` follows it.
+            return numerics.filled_like(p, 0).astype(own) + jnp.asarray(fill, own)
+        return jnp.full_like(p, fill, own)
+
+    return jax.tree.map(one, params)
+
+
+def require_trainable(call: str, params: Any) -> None:
+    """Refuse leaves that have no gradient, by path."""
+    for path, leaf in tree_flatten_with_path(params)[0]:
+        if isinstance(leaf, float | complex):
+            continue
+        dtype = getattr(leaf, "dtype", None)
+        if dtype is None or not jnp.issubdtype(dtype, np.inexact):
+            kind = type(leaf).__name__ if dtype is None else dtype
+            raise TypeError(
+                f"`{call}.init(params)`: {_leaf_name(path)} is of type {kind}; only floating and "
+                "complex arrays can be trained. Pass the trainable part of the model: "
+                "`eqx.filter(model, eqx.is_inexact_array)`, `nnx.state(model, nnx.Param)` or "
+                "`variables['params']`, or leave the rest out as `None`."
+            )
+
+
+def require_matching(updates: Any, params: Any) -> None:
+    """Refuse gradients that do not belong to the parameters, by path and with both sides."""
+    leaves, structure = _flatten(updates)
+    owners = _column(structure, updates, params, _PARAMS)
+    for index, (g, p) in enumerate(zip(leaves, owners, strict=True)):
+        if g is not None and jnp.shape(g) != jnp.shape(p):
+            raise check.Refusal(_misshapen(updates, [owners], index, _PARAMS))
+
+
+_PARAMS = "the parameters"
+_STATE = "the optimizer state"
+_CAUSE = (
+    "Were the gradients taken with respect to these parameters, and the state made by `init` "
+    "from them?"
+)
+
+
+def _owners(structure: Any, updates: Any, params: Any) -> list[Any]:
+    """The parameter of each leaf; None where no parameters are given."""
+    if params is None:
+        return [None] * structure.num_leaves
+    return _column(structure, updates, params, _PARAMS)
+
+
+def _column(structure: Any, updates: Any, other: Any, what: str) -> list[Any]:
+    """The parts of `other` at the leaves of `updates`; an error that names the first misfit."""
+    try:
+        column = structure.flatten_up_to(other)
+    except (ValueError, TypeError, KeyError):
+        column = None
+    if column is None or _misses(updates, column):
+        raise check.Refusal(_misfit(updates, other, what))
+    return list(column)
+
+
+def _misshapen(updates: Any, columns: list[list[Any]], index: int, what: str = _STATE) -> str:
+    path, g = tree_flatten_with_path(updates, is_leaf=_is_none)[0][index]
+    other = next(c[index] for c in columns if jnp.shape(c[index]) != jnp.shape(g))
+    return (
+        f"{_leaf_name(path)} is {describe(g)} among the gradients and "
+        f"{describe(other)} in {what}. {_CAUSE}"
+    )
+
+
+def _misses(updates: Any, column: list[Any]) -> bool:
+    """Whether an array of `updates` has no partner."""
+    leaves = jax.tree.leaves(updates, is_leaf=_is_none)
+    return any(g is not None and x is None for g, x in zip(leaves, column, strict=True))
+
+
+def _misfit(updates: Any, other: Any, what: str) -> str:
+    ours = {_leaf_name(path): x for path, x in tree_flatten_with_path(updates)[0]}
+    theirs = {_leaf_name(path): x for path, x in tree_flatten_with_path(other)[0]}
+    for name in [*ours, *theirs]:
+        if (name in ours) != (name in theirs):
+            sides = (describe(ours.get(name)), describe(theirs.get(name)))
+            return f"{name} is {sides[0]} among the gradients and {sides[1]} in {what}. {_CAUSE}"
+    return (
+        f"the gradients and {what} hold the same leaves in different containers: "
+        f"{jax.tree.structure(updates)} against {jax.tree.structure(other)}."
+    )
+
+
+def describe(leaf: Any) -> str:
+    """An array's dtype and shape, or `missing`."""
+    if leaf is None:
+        return "missing"
+    return f"{jnp.asarray(leaf).dtype}{list(jnp.shape(leaf))}"
+
+
+def _leaf_name(path: Any) -> str:
+    return f"leaf `{keystr(path, simple=True, separator='/')}`" if path else "the only leaf"

@@ -1,0 +1,151 @@
+"""The type of everything that transforms gradients, and the names of what flows through it."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import jax
+import optax
+
+from . import check, tree
+from .recipe import Recipe, render
+
+Params = Any  # a tree of parameters
+Updates = Any  # a tree of gradients, or of what became of them, with the parameters' structure
+State = Any  # a tree of arrays in module-level NamedTuples
+
+
+# What the body of a factory returns: `init` and `update`, see `core.factory.transformation`.
+InitUpdate = tuple[Callable[[Params], State], Callable[..., tuple[Updates, State]]]
+
+
+class Schedule(Protocol):
+    """A function of the step, counted from 0."""
+
+    def __call__(self, step: Any, /) -> jax.Array:
+        """The value at `step`."""
+
+
+class _Function:
+    """One half of a transformation: a function that equals what the same call builds again.
+
+    Attributes:
+      recipe: the call that built the transformation.
+      function: the function itself; that of an update returns at least float32.
+      parts: the transformations inside.
+    """
+
+    __slots__ = ("__weakref__", "function", "parts", "recipe")
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        function: Callable[..., Any],
+        parts: tuple[optax.GradientTransformation, ...],
+    ) -> None:
+        self.recipe = recipe
+        self.function = function
+        self.parts = parts
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.recipe == other.recipe
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.recipe))
+
+
+class Init(_Function):
+    """`init(params) -> state`."""
+
+    def __call__(self, params: Params) -> State:
+        """The state before the first step."""
+        return self.function(params)
+
+    def __repr__(self) -> str:
+        return f"{self.recipe!r}.init"
+
+    def __reduce__(self) -> Any:
+        return _init_of, (self.recipe.factory, self.recipe.shown)
+
+
+class Update(_Function):
+    """`update(updates, state, params=None, **extra) -> (updates, state)`."""
+
+    def __call__(
+        self, updates: Updates, state: State, params: Params = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        """One step; the update has the wider dtype of the gradient and the parameter."""
+        if params is not None:
+            with check.calling(f"{self.recipe.name}(...).update"):
+                tree.require_matching(updates, params)
+        wide, state = self.function(updates, state, params, **extra)
+        return tree.narrow(wide, updates, params), state
+
+    def __repr__(self) -> str:
+        return f"{self.recipe!r}.update"
+
+    def __reduce__(self) -> Any:
+        return _update_of, (self.recipe.factory, self.recipe.shown)
+
+
+class GradientTransformation(optax.GradientTransformationExtraArgs):  # type: ignore[misc]
+    """A pair of pure functions, `init` and `update`, that knows the call that built it.
+
+    It prints as that call, equals and hashes as it, and pickles. It is a tuple of exactly two
+    functions and an `optax.GradientTransformationExtraArgs`, so that whatever takes one of
+    Optax's transformations takes this one.
+    """
+
+    __slots__ = ()
+
+    init: Init
+    update: Update
+
+    @property
+    def recipe(self) -> Recipe:
+        """The call that built this: its factory and all of its arguments, defaults filled in."""
+        return self.init.recipe
+
+    @property
+    def parts(self) -> tuple[optax.GradientTransformation, ...]:
+        """The transformations inside: of an optimizer its chain, of a wrapper what it wraps."""
+        return self.init.parts
+
+    def __repr__(self) -> str:
+        if isinstance(self.init, Init):
+            return render(self.recipe)
+        return super().__repr__()  # JAX fills a tree's places with whatever it maps to
+
+    def __reduce__(self) -> Any:
+        if isinstance(self.init, Init):
+            return _rebuild, (self.recipe.factory, self.recipe.shown)
+        return type(self), tuple(self)
+
+
+def no_state(params: Params) -> State:
+    """The `init` of a transformation that remembers nothing."""
+    del params
+    return optax.EmptyState()
+
+
+def _rebuild(factory: Callable[..., Any], shown: Any) -> Any:
+    return Recipe(factory, {}, shown).rebuild()
+
+
+def _init_of(factory: Callable[..., Any], shown: Any) -> Any:
+    return _rebuild(factory, shown).init
+
+
+def _update_of(factory: Callable[..., Any], shown: Any) -> Any:
+    return _rebuild(factory, shown).update
+
+
+def update_wide(
+    tx: optax.GradientTransformation, updates: Updates, state: State, params: Params, **extra: Any
+) -> tuple[Updates, State]:
+    """The update of `tx` without the final rounding: what passes between links of a chain.
+
+    A transformation of Optax's is called as it is, without the extra arguments it does not take.
+    """
+    if isinstance(tx.update, Update):
+        return tx.update.function(updates, state, params, **extra)
+    return optax.with_extra_args_support(tx).update(updates, state, params, **extra)

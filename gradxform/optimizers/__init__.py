@@ -1,0 +1,1 @@
+"""Complete optimizers: each a chain with a name."""

@@ -1,0 +1,106 @@
+"""Optimizers that divide by the size of past gradients: AdaGrad, RMSprop, Adam, AdamW."""
+
+from ..core import check
+from ..core.arguments import Decay, DType, LearningRate, Mask, NonNegative, NonNegativeNumber
+from ..core.factory import optimizer
+from ..core.types import GradientTransformation
+from ..transforms.adam import scale_by_adam
+from ..transforms.decay import add_decoupled_weight_decay
+from ..transforms.momentum import scale_by_momentum
+from ..transforms.rms import scale_by_rms, scale_by_rss
+from ..transforms.scale import scale_by_learning_rate
+from ..wrappers.chain import chain
+
+
+@optimizer
+def adagrad(
+    learning_rate: LearningRate,
+    initial_accumulator_value: NonNegativeNumber = 0.0,
+    eps: NonNegative = 1e-10,
+    *,
+    state_dtype: DType | None = None,
+) -> GradientTransformation:
+    """AdaGrad: steps that shrink where gradients have been large; for sparse features.
+
+    `initial_accumulator_value`, `eps`, `state_dtype`: see `scale_by_rss`. The defaults are the
+    paper's and torch's; optax starts from 0.1 and adds eps = 1e-7 under the root. State: 4 bytes
+    a parameter.
+    """
+    return chain(
+        scale_by_rss(initial_accumulator_value, eps, state_dtype=state_dtype),
+        scale_by_learning_rate(learning_rate),
+    )
+
+
+@optimizer
+def rmsprop(
+    learning_rate: LearningRate,
+    decay: Decay = 0.9,
+    eps: NonNegative = 1e-8,
+    *,
+    centered: bool = False,
+    momentum: Decay | None = None,
+    nesterov: bool = False,
+    state_dtype: DType | None = None,
+) -> GradientTransformation:
+    """RMSprop: gradients over their recent root-mean-square; for recurrent nets and RL.
+
+    `decay`, `eps`, `centered`, `state_dtype`: see `scale_by_rms`. `momentum`, `nesterov`: see
+    `scale_by_momentum`, which comes after the division. State: 4 bytes a parameter, 4 more each
+    for `centered` and `momentum`. torch calls `decay` alpha and sets it to 0.99.
+    """
+    check.require(
+        momentum is not None or not nesterov,
+        "`nesterov=True` needs a velocity: pass `momentum=0.9`.",
+    )
+    scaling = scale_by_rms(decay, eps, centered=centered, state_dtype=state_dtype)
+    if momentum is None:
+        return chain(scaling, scale_by_learning_rate(learning_rate))
+    return chain(
+        scaling,
+        scale_by_momentum(momentum, nesterov, state_dtype=state_dtype),
+        scale_by_learning_rate(learning_rate),
+    )
+
+
+@optimizer
+def adam(
+    learning_rate: LearningRate,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    eps: NonNegative = 1e-8,
+    *,
+    state_dtype: DType | None = None,
+) -> GradientTransformation:
+    """Adam: steps of about the learning rate in every coordinate; 1e-3 is usual.
+
+    `b1`, `b2`, `eps`, `state_dtype`: see `scale_by_adam`. State: 8 bytes a parameter.
+    """
+    return chain(
+        scale_by_adam(b1, b2, eps, state_dtype=state_dtype),
+        scale_by_learning_rate(learning_rate),
+    )
+
+
+@optimizer
+def adamw(
+    learning_rate: LearningRate,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    eps: NonNegative = 1e-8,
+    weight_decay: NonNegative = 0.01,
+    *,
+    mask: Mask = None,
+    state_dtype: DType | None = None,
+) -> GradientTransformation:
+    """Adam with decoupled weight decay: -learning_rate (adam(g) + weight_decay w).
+
+    `b1`, `b2`, `eps`, `state_dtype`: see `scale_by_adam`. `weight_decay`, `mask`: see
+    `add_decoupled_weight_decay`; the default is torch's, optax's is 1e-4. State: 8 bytes a
+    parameter.
+    """
+    return chain(
+        scale_by_adam(b1, b2, eps, state_dtype=state_dtype),
+        add_decoupled_weight_decay(weight_decay, mask=mask),
+        scale_by_learning_rate(learning_rate),
+    )

@@ -1,0 +1,1 @@
+"""Functions from the step to a hyperparameter's value."""

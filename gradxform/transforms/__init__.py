@@ -1,0 +1,1 @@
+"""One idea each: a pure pair of functions from gradients to updates."""

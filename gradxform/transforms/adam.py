@@ -1,0 +1,90 @@
+"""Adam: a running mean of gradients over a running root-mean-square of them.
+
+For each array, with gradient g_t at step t = 1, 2, ... and m_0 = v_0 = 0:
+
+    m_t = b1 m_{t-1} + (1 - b1) g_t            first moment
+    v_t = b2 v_{t-1} + (1 - b2) |g_t|²         second moment
+    u_t = m_t / (1 - b1^t)  /  (sqrt(v_t / (1 - b2^t)) + eps)
+
+The factors 1 - b^t undo the pull towards the zero start: at t = 1 they cancel it, and
+u_1 = g_1 / (|g_1| + eps), a sign. Scaling all gradients by c > 0 leaves u_t as it was (up to
+eps), so a learning rate applied to u_t is a step length in units of the parameters.
+
+Reference: Kingma & Ba, 2015, Algorithm 1, https://arxiv.org/abs/1412.6980
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+from ..core import numerics, tree
+from ..core.arguments import Decay, DType, NonNegative
+from ..core.factory import transformation
+from ..core.numerics import Value
+from ..core.types import InitUpdate, Params, State, Updates
+
+
+class ScaleByAdamState(NamedTuple):
+    """Two averages a parameter, and one counter for all of them."""
+
+    count: Array  # type: ignore[assignment]  # t: int32, steps taken so far
+    mu: Params  # m_t: structure and shapes of the parameters
+    nu: Params  # v_t: likewise, real, never negative
+
+
+@transformation
+def scale_by_adam(
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    eps: NonNegative = 1e-8,
+    *,
+    state_dtype: DType | None = None,
+) -> InitUpdate:
+    """Rescale each coordinate to about unit size by Adam's two moments.
+
+    Args:
+      b1: decay of the first moment, in [0, 1): a memory of about 1 / (1 - b1) steps.
+      b2: decay of the second moment, in [0, 1). Usually nearer 1 than `b1`.
+      eps: floor of the denominator, in units of the gradient: coordinates whose gradients stay
+        well below it take steps in proportion to them. A gradient of zeros has update 0 even if
+        `eps` is 0.
+      state_dtype: dtype of both moments; by default the parameter's, but at least float32.
+        bfloat16 halves the memory, and rounds off most of what b2 = 0.999 changes in v.
+
+    Returns:
+      A transformation with state `ScaleByAdamState`: 8 bytes a parameter in float32.
+    """
+
+    def init(params: Params) -> ScaleByAdamState:
+        return ScaleByAdamState(
+            count=jnp.zeros((), jnp.int32),
+            mu=tree.zeros_like(params, state_dtype),
+            nu=tree.zeros_like(params, state_dtype, real=True),
+        )
+
+    def update(updates: Updates, state: ScaleByAdamState) -> tuple[Updates, State]:
+        t = numerics.increment(state.count)
+        updates, mu, nu = tree.lift(
+            _adam_rule,
+            updates,
+            state.mu,
+            state.nu,
+            b1=b1,
+            b2=b2,
+            eps=eps,
+            c1=numerics.bias_correction(b1, t),
+            c2=numerics.bias_correction(b2, t),
+        )
+        return updates, ScaleByAdamState(t, mu, nu)
+
+    return init, update
+
+
+def _adam_rule(
+    g: Array, mu: Array, nu: Array, *, b1: Value, b2: Value, eps: Value, c1: Array, c2: Array
+) -> tuple[Array, Array, Array]:
+    """(g_t, m_{t-1}, v_{t-1}) -> (u_t, m_t, v_t), with c = 1 - b^t."""
+    mu = numerics.ema(mu, g, b1)
+    nu = numerics.ema(nu, numerics.abs_sq(g), b2)
+    return numerics.divide(mu / c1, jnp.sqrt(nu / c2) + eps), mu, nu

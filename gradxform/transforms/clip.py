@@ -1,0 +1,91 @@
+"""Bounds on the gradient: each coordinate by itself, or the length of all of them together.
+
+    by value          u_i = min(max(g_i, -c), c)           changes the direction
+    by global norm    u = g min(1, c / |g|)                keeps it
+
+with |g| the Euclidean norm over all arrays of the tree.
+
+Reference: Pascanu, Mikolov & Bengio, 2013, Algorithm 1, https://arxiv.org/abs/1211.5063
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from ..core import numerics, tree
+from ..core.arguments import Positive
+from ..core.factory import transformation
+from ..core.numerics import Value
+from ..core.types import InitUpdate, Params, State, Updates, no_state
+from .scale import scale_rule
+
+
+class ClipByGlobalNormState(NamedTuple):
+    """What the clipping saw and did."""
+
+    norm: Array  # norm of the last updates that came in; 0 before the first
+    clipped_steps: Array  # int32: how many steps were longer than the bound
+
+
+@transformation
+def clip_by_value(max_value: Positive) -> InitUpdate:
+    """Limit every coordinate to [-max_value, max_value].
+
+    Infinite coordinates end at the bound, NaN stays NaN. Of a complex array the real and the
+    imaginary parts are limited.
+
+    Args:
+      max_value: the bound c, in units of the gradient.
+    """
+
+    def update(updates: Updates, state: State) -> tuple[Updates, State]:
+        return tree.lift(_clip_rule, updates, max_value=max_value), state
+
+    return no_state, update
+
+
+def _clip_rule(g: Array, *, max_value: Value) -> Array:
+    if jnp.iscomplexobj(g):
+        real, imag = (
+            _clip_rule(g.real, max_value=max_value),
+            _clip_rule(g.imag, max_value=max_value),
+        )
+        return lax.complex(real, imag)
+    return jnp.clip(g, -max_value, max_value)
+
+
+@transformation
+def clip_by_global_norm(max_norm: Positive) -> InitUpdate:
+    """Scale all updates by one factor so that their global norm is at most max_norm.
+
+    Updates within the bound pass bit for bit. With an infinite or NaN coordinate the norm is not
+    finite, and the result holds what torch's `clip_grad_norm_` gives: zeros, and NaN where the
+    coordinate was not finite, or NaN throughout.
+
+    Args:
+      max_norm: the bound c, in units of the gradient; 1.0 is usual for transformers.
+
+    Returns:
+      A transformation with state `ClipByGlobalNormState`: two scalars.
+    """
+
+    def init(params: Params) -> ClipByGlobalNormState:
+        return ClipByGlobalNormState(
+            norm=jnp.zeros((), numerics.scalar_dtype()), clipped_steps=jnp.zeros((), jnp.int32)
+        )
+
+    def update(updates: Updates, state: ClipByGlobalNormState) -> tuple[Updates, State]:
+        norm = numerics.global_norm(updates)
+        factor, clipped = _clip_factor(norm, max_norm)
+        steps = jnp.where(clipped, numerics.increment(state.clipped_steps), state.clipped_steps)
+        updates = tree.lift(scale_rule, updates, factor=factor)
+        return updates, ClipByGlobalNormState(norm, steps)
+
+    return init, update
+
+
+def _clip_factor(norm: Array, max_norm: Value) -> tuple[Array, Array]:
+    """min(1, max_norm / norm), and whether it is below 1; a NaN norm gives a NaN factor."""
+    within = norm <= max_norm
+    return jnp.where(within, jnp.ones_like(norm), max_norm / norm), ~within

@@ -1,0 +1,60 @@
+"""Multiplication by a number: a plain factor, and the learning rate with its minus sign."""
+
+from jax import Array
+
+from ..core import tree
+from ..core.arguments import LearningRate, Scalar
+from ..core.factory import transformation
+from ..core.numerics import Value
+from ..core.types import InitUpdate, State, Updates, no_state
+
+
+@transformation
+def identity() -> InitUpdate:
+    """Pass the updates on: u = g."""
+
+    def update(updates: Updates, state: State) -> tuple[Updates, State]:
+        return updates, state
+
+    return no_state, update
+
+
+@transformation
+def scale(factor: Scalar) -> InitUpdate:
+    """Multiply the updates: u = factor g.
+
+    Args:
+      factor: any finite number. It does not turn the direction: `scale_by_learning_rate` does.
+    """
+
+    def update(updates: Updates, state: State) -> tuple[Updates, State]:
+        return tree.lift(scale_rule, updates, factor=factor), state
+
+    return no_state, update
+
+
+@transformation
+def scale_by_learning_rate(learning_rate: LearningRate) -> InitUpdate:
+    """Turn a direction uphill into a step downhill: u = -learning_rate g.
+
+    The last link of an optimizer, and the only place where the sign changes. The learning rate
+    always stands in the state, whether it is a number, a schedule or a tunable: after `init` the
+    one that the first update will use, after `update` the one that it used.
+
+    Args:
+      learning_rate: at least 0. After an adaptive scaling, a length in units of the parameters.
+    """
+
+    def update(updates: Updates, state: State) -> tuple[Updates, State]:
+        return tree.lift(_descend_rule, updates, learning_rate=learning_rate), state
+
+    return no_state, update
+
+
+def scale_rule(g: Array, *, factor: Value) -> Array:
+    """(g) -> factor g."""
+    return factor * g
+
+
+def _descend_rule(g: Array, *, learning_rate: Value) -> Array:
+    return -learning_rate * g

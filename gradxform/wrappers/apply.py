@@ -1,0 +1,33 @@
+"""The end of a step: parameters plus updates."""
+
+import jax
+import jax.numpy as jnp
+
+from ..core import check, numerics, tree
+from ..core.types import Params, Updates
+
+
+def apply_updates(params: Params, updates: Updates) -> Params:
+    """params + updates, each leaf added in at least float32 and rounded to the parameter's dtype.
+
+    Args:
+      params: a tree of arrays.
+      updates: what `update` returned for them. A parameter without an update (`None`) stays.
+
+    Returns:
+      The new parameters, with the structure, shapes and dtypes of `params`.
+
+    Raises:
+      ValueError: the trees do not fit; the message names the first leaf that differs.
+    """
+    with check.calling("apply_updates"):
+        tree.require_matching(updates, params)
+
+    def add(u: jax.Array | None, p: Params) -> Params:
+        if u is None:
+            return p
+        dtype = jnp.asarray(p).dtype
+        wide = numerics.wide_dtype(numerics.widest(dtype, jnp.asarray(u).dtype))
+        return (jnp.asarray(p).astype(wide) + jnp.asarray(u).astype(wide)).astype(dtype)
+
+    return jax.tree.map(add, updates, params, is_leaf=lambda x: x is None)

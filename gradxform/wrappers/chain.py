@@ -1,0 +1,100 @@
+"""Transformations one after the other: the output of each is the input of the next."""
+
+from typing import Any
+
+import optax
+
+from ..core import check
+from ..core.factory import transformation
+from ..core.types import InitUpdate, Params, State, Updates, update_wide
+
+
+@transformation
+def chain(*transformations: optax.GradientTransformation) -> InitUpdate:
+    """Apply transformations in order; an empty chain is the identity.
+
+    Nothing is rounded between the links: updates pass in at least float32, and the end of the
+    outermost chain rounds them once. Optax's transformations may be links.
+
+    Args:
+      *transformations: the links. All of them see the same parameters and the same extra
+        arguments of `update`.
+
+    Returns:
+      A transformation whose state is the tuple of the links' states.
+    """
+    for index, tx in enumerate(transformations):
+        _require_transformation("chain", f"argument {index + 1}", tx)
+
+    def init(params: Params) -> State:
+        return tuple(tx.init(params) for tx in transformations)
+
+    def update(
+        updates: Updates, state: State, params: Params = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        _require_length("chain", state, len(transformations))
+        states = []
+        for tx, inner in zip(transformations, state, strict=True):
+            updates, new = update_wide(tx, updates, inner, params, **extra)
+            states.append(new)
+        return updates, tuple(states)
+
+    return init, update
+
+
+@transformation
+def named_chain(*transformations: tuple[str, optax.GradientTransformation]) -> InitUpdate:
+    """Like `chain`, with a name for each link and a dict of states.
+
+    The names stay when links are inserted or swapped, in checkpoints as well as in the keys of
+    `hyperparams(state)`.
+
+    Args:
+      *transformations: pairs of a name and a transformation, in order; each name once.
+
+    Returns:
+      A transformation whose state is a dict from the names to the links' states.
+    """
+    for index, pair in enumerate(transformations):
+        well_formed = isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str)
+        check.require(
+            well_formed,
+            f"argument {index + 1} must be a pair of a name and a transformation; "
+            f"got {check.brief(pair)}.",
+        )
+        _require_transformation("named_chain", f"`{pair[0]}`", pair[1])
+    names = [name for name, _ in transformations]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    check.require(not twice, f"each name may occur once; {', '.join(twice)} occurs again.")
+
+    def init(params: Params) -> State:
+        return {name: tx.init(params) for name, tx in transformations}
+
+    def update(
+        updates: Updates, state: State, params: Params = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        _require_length("named_chain", state, len(transformations))
+        states = {}
+        for name, tx in transformations:
+            updates, states[name] = update_wide(tx, updates, state[name], params, **extra)
+        return updates, states
+
+    return init, update
+
+
+def _require_transformation(call: str, what: str, tx: Any) -> None:
+    if isinstance(tx, optax.GradientTransformation):
+        return
+    hint = " Call the factory first." if callable(tx) else ""
+    raise TypeError(
+        f"`{call}(...)`: {what} must be a gradient transformation; got {check.brief(tx)}.{hint}"
+    )
+
+
+def _require_length(call: str, state: Any, length: int) -> None:
+    if not isinstance(state, tuple | dict) or len(state) != length:
+        found = f"{len(state)} states" if isinstance(state, tuple | dict) else type(state).__name__
+        raise ValueError(
+            f"`{call}(...).update`: {length} links need {length} states; got {found}. Was the "
+            "state made by `init` of this chain?"
+        )
