@@ -12,7 +12,7 @@ from .select import Mask
 
 DType = Annotated[Any, check.FloatDType()]
 Count = Annotated[int, check.Whole()]
-Steps = Annotated[int, check.Whole()]
+WholeNumber = Annotated[int, check.Whole(low=0)]
 Number = Annotated[Any, check.Interval()]
 NonNegativeNumber = Annotated[Any, check.Interval(low=0.0)]
 PositiveNumber = Annotated[Any, check.Interval(low=0.0, low_open=True)]
@@ -29,5 +29,5 @@ __all__ = [
     "Positive",
     "PositiveNumber",
     "Scalar",
-    "Steps",
+    "WholeNumber",
 ]

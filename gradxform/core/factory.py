@@ -58,10 +58,14 @@ class Signature:
             names = ", ".join(parameters)
             raise TypeError(f"`{self.name}({names})`: {error}.") from None
         bound.apply_defaults()
-        for name, rule in self.rules.items():
-            if rule is not None:
-                bound.arguments[name] = rule(self.name, name, bound.arguments[name])
+        for name in self.rules:
+            bound.arguments[name] = self.apply(name, bound)
         return bound
+
+    def apply(self, name: str, bound: inspect.BoundArguments) -> Any:
+        """The argument as its rule returns it."""
+        rule, value = self.rules[name], bound.arguments[name]
+        return value if rule is None else rule(self.name, name, value)
 
     def record(self, factory: Callable[..., Any], bound: inspect.BoundArguments) -> Recipe:
         """The recipe of a call: keyword arguments, except what only a position can name."""
@@ -146,6 +150,10 @@ def transformation(
     return build
 
 
+def _has_no_number_yet(value: Any) -> bool:
+    return callable(value) or isinstance(value, hyperparams.Feedback)
+
+
 def _is_transformation(x: Any) -> bool:
     return isinstance(x, optax.GradientTransformation)
 
@@ -170,7 +178,7 @@ class _Block:
             for name, value in self.live.items()
         }
         # A schedule has no number before the first step: its body is run, and checked, then.
-        self.body = None if any(map(callable, known.values())) else self.run(known)
+        self.body = None if any(map(_has_no_number_yet, known.values())) else self.run(known)
 
     def run(self, values: dict[str, Any]) -> "_Body":
         bound = inspect.BoundArguments(
@@ -188,7 +196,7 @@ class _Block:
             assert self.body is not None
             return self.body.init(params)
         state = hyperparams.start(self.live)
-        body = self.run(hyperparams.step(self.live, state)[0])
+        body = self.run({**state.hyperparams, **state.tunables})
         return state._replace(inner_state=body.init(params))
 
     def update(
@@ -197,18 +205,32 @@ class _Block:
         if not self.live:
             assert self.body is not None
             return self.call(self.body, updates, state, params, extra)
-        if not isinstance(state, HyperparamsState) or set(self.live) != {
-            *state.hyperparams,
-            *state.tunables,
-        }:
-            raise TypeError(
-                f"`{self.name}(...).update` was given a state that this transformation did not "
-                f"make: {check.brief(state)}. Make it with `init(params)` of the same "
-                "transformation, or of one with the same tunables and schedules."
-            )
-        values, after = hyperparams.step(self.live, state)
+        self.require_own(state)
+        self.require_extra(hyperparams.required_extra(self.live), extra)
+        values, after = hyperparams.step(self.live, state, extra)
         updates, inner = self.call(self.run(values), updates, state.inner_state, params, extra)
         return updates, after._replace(inner_state=inner)
+
+    def require_own(self, state: State) -> None:
+        if isinstance(state, HyperparamsState):
+            names = {*state.hyperparams, *state.tunables}
+            owned = {name for name, v in self.live.items() if isinstance(v, hyperparams.Tunable)}
+            if names == set(self.live) and owned == set(state.tunables):
+                return
+        raise TypeError(
+            f"`{self.name}(...).update` was given a state that this transformation did not make: "
+            f"{check.brief(state)}. Make it with `init(params)` of the same transformation, or of "
+            "one with the same tunables and schedules."
+        )
+
+    def require_extra(self, names: tuple[str, ...], extra: dict[str, Any]) -> None:
+        missing = [name for name in names if extra.get(name) is None]
+        if missing:
+            given = ", ".join(f"{name}=..." for name in missing)
+            raise TypeError(
+                f"`{self.name}` needs {' and '.join(f'`{name}`' for name in missing)}: "
+                f"call `update(updates, state, params, {given})`."
+            )
 
     def call(
         self, body: "_Body", updates: Updates, state: State, params: Params, extra: dict[str, Any]
@@ -218,13 +240,7 @@ class _Block:
             raise ValueError(
                 f"`{self.name}` reads the parameters: call `update(updates, state, params)`."
             )
-        missing = [name for name in needs.required if name not in extra]
-        if missing:
-            given = ", ".join(f"{name}=..." for name in missing)
-            raise TypeError(
-                f"`{self.name}` needs {' and '.join(f'`{name}`' for name in missing)}: "
-                f"call `update(updates, state, params, {given})`."
-            )
+        self.require_extra(needs.required, extra)
         if not needs.everything:
             extra = {name: value for name, value in extra.items() if name in needs.accepted}
         with check.calling(f"{self.name}(...).update"):

@@ -4,12 +4,14 @@ An argument annotated `Scalar` (or one of its narrower relatives below) takes
 
   - a number: a constant of the compiled program;
   - a schedule, that is a function of the step: evaluated at each update;
+  - a feedback such as `reduce_on_plateau(...)`: computed from what `update` is told;
   - `tunable(x)`: a leaf of the state, which `set_hyperparams` changes without recompiling.
 
 What is live stands in the state of the block that owns it, in two places: what the transformation
 computes (readings) and what the user owns (tunables).
 """
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
@@ -19,15 +21,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import check, numerics
-from .recipe import value_key
+from .recipe import Recipe, rebuild, render, value_key
 
 
 class HyperparamsState(NamedTuple):
     """The state of a block with live hyperparameters, around the block's own state."""
 
-    count: jax.Array  # type: ignore[assignment]  # int32: updates done so far, the step at which schedules are read next
+    count: jax.Array  # type: ignore[assignment]  # int32: updates done, where schedules are read
     hyperparams: dict[str, jax.Array]  # readings: what the last update used, or the first will
     tunables: dict[str, jax.Array]  # what the next update uses; written by `set_hyperparams`
+    feedback: dict[str, Any]  # what values that watch the training remember, by argument
     inner_state: Any
 
 
@@ -68,9 +71,46 @@ def tunable(value: float | jax.Array | np.ndarray) -> Tunable:
     return Tunable(check.Interval()("tunable", "value", value))
 
 
+class Feedback:
+    """A hyperparameter that watches the training; `feedback` makes factories of them.
+
+    Attributes:
+      recipe: the call that built it.
+      needs: what `update` must be given by keyword.
+      init: the memory before the first step.
+      observe: (memory, **needs) -> memory, once an update, before the value is used.
+      value: (memory, count) -> the hyperparameter's value.
+    """
+
+    __slots__ = ("init", "needs", "observe", "recipe", "value")
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        init: Callable[[], Any],
+        observe: Callable[..., Any],
+        value: Callable[[Any, jax.Array], Any],
+    ) -> None:
+        self.recipe = recipe
+        self.init, self.observe, self.value = init, observe, value
+        self.needs = tuple(list(inspect.signature(observe).parameters)[1:])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Feedback) and self.recipe == other.recipe
+
+    def __hash__(self) -> int:
+        return hash((Feedback, self.recipe))
+
+    def __repr__(self) -> str:
+        return render(self.recipe)
+
+    def __reduce__(self) -> Any:
+        return rebuild, (self.recipe.factory, self.recipe.shown)
+
+
 @dataclass(frozen=True)
 class ScalarRule:
-    """A number within an interval, a schedule, or a tunable.
+    """A number within an interval, a schedule, a tunable, or a feedback.
 
     Attributes:
       interval: the bounds of the number.
@@ -85,7 +125,7 @@ class ScalarRule:
         """The number as a float, the rest as it is."""
         if isinstance(value, Tunable):
             return Tunable(self.interval(call, name, value.value))
-        if callable(value):
+        if callable(value) or isinstance(value, Feedback):
             return value
         try:
             return self.interval(call, name, value)
@@ -94,7 +134,7 @@ class ScalarRule:
             raise TypeError(f"{error} {hint}") from None
 
 
-_Value = float | jax.Array | np.ndarray | Callable[..., Any] | Tunable
+_Value = float | jax.Array | np.ndarray | Callable[..., Any] | Tunable | Feedback
 
 Scalar = Annotated[_Value, ScalarRule(check.Interval())]
 NonNegative = Annotated[_Value, ScalarRule(check.Interval(low=0.0))]
@@ -131,37 +171,61 @@ def live_arguments(
         rule = rule.rule if isinstance(rule, check.Optional) else rule
         value = arguments[name]
         if isinstance(rule, ScalarRule) and value is not None:
-            changes = isinstance(value, Tunable) or callable(value)
+            changes = isinstance(value, Tunable | Feedback) or callable(value)
             if rule.live or changes:
                 live[name] = value
     return live
 
 
+def required_extra(live: dict[str, Any]) -> tuple[str, ...]:
+    """What `update` must be given by keyword for the live values to be computed."""
+    feedbacks = [value for value in live.values() if isinstance(value, Feedback)]
+    return tuple(dict.fromkeys(name for value in feedbacks for name in value.needs))
+
+
 def start(live: dict[str, Any]) -> HyperparamsState:
     """The state at step 0, around an inner state that is still to come."""
     count = jnp.zeros((), jnp.int32)
-    owned = {n: v.value for n, v in live.items() if isinstance(v, Tunable)}
+    feedback = {name: v.init() for name, v in live.items() if isinstance(v, Feedback)}
+    owned = {name: v.value for name, v in live.items() if isinstance(v, Tunable)}
+    readings = {
+        name: v.value(feedback[name], count) if isinstance(v, Feedback) else _at(v, count)
+        for name, v in live.items()
+        if name not in owned
+    }
     return HyperparamsState(
-        count=count,
-        hyperparams=_readings(live, count),
-        tunables={n: jnp.array(v, numerics.scalar_dtype(), copy=True) for n, v in owned.items()},
-        inner_state=None,
+        count, _recorded(readings), _recorded(owned), feedback, inner_state=None
     )
 
 
-def step(live: dict[str, Any], state: HyperparamsState) -> tuple[dict[str, Any], HyperparamsState]:
+def step(
+    live: dict[str, Any], state: HyperparamsState, extra: dict[str, Any]
+) -> tuple[dict[str, Any], HyperparamsState]:
     """The values of one update by argument name, and the state that records them."""
-    readings = _readings(live, state.count)
-    constants = {n: v for n, v in live.items() if not isinstance(v, Tunable) and not callable(v)}
-    values = {**readings, **state.tunables, **constants}
-    after = state._replace(count=numerics.increment(state.count), hyperparams=readings)
-    return values, after
-
-
-def _readings(live: dict[str, Any], count: jax.Array) -> dict[str, jax.Array]:
-    dtype = numerics.scalar_dtype()
-    return {
-        name: jnp.array(value(count) if callable(value) else value, dtype, copy=True)
-        for name, value in live.items()
-        if not isinstance(value, Tunable)
+    feedback = {
+        name: live[name].observe(inner, **{key: extra[key] for key in live[name].needs})
+        for name, inner in state.feedback.items()
     }
+    values = {
+        name: live[name].value(feedback[name], state.count)
+        if name in feedback
+        else _at(live[name], state.count)
+        for name in state.hyperparams
+    }
+    readings = _recorded(values)
+    # A constant stays one in the compiled program; what is computed is used as it is recorded.
+    constant = {name: x for name, x in values.items() if isinstance(live[name], float)}
+    after = state._replace(
+        count=numerics.increment(state.count), hyperparams=readings, feedback=feedback
+    )
+    return {**readings, **constant, **state.tunables}, after
+
+
+def _at(value: Any, count: jax.Array) -> Any:
+    return value(count) if callable(value) else value
+
+
+def _recorded(values: dict[str, Any]) -> dict[str, jax.Array]:
+    """Arrays of their own, in the dtype of all hyperparameters."""
+    dtype = numerics.scalar_dtype()
+    return {name: jnp.array(value, dtype, copy=True) for name, value in values.items()}

@@ -1,6 +1,7 @@
 """Scalar and array arithmetic that must be right in every dtype."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -100,9 +101,24 @@ def divide(x: Value, y: Value) -> Value:
 
 def global_norm(tree: Any) -> jax.Array:
     """The Euclidean norm of all leaves taken together, summed in at least float32."""
+    return jnp.sqrt(global_sum(abs_sq, tree))
+
+
+def global_dot(a: Any, b: Any) -> jax.Array:
+    """The real part of the inner product of two trees, summed in at least float32."""
+    return global_sum(lambda x, y: jnp.real(jnp.conj(x) * y), a, b)
+
+
+def global_sum(term: Callable[..., Value], *trees: Any) -> jax.Array:
+    """The sum of `term(*leaves)` over all elements of all leaves, in at least float32.
+
+    Args:
+      term: an element-wise function of the leaves, with a real result.
+      *trees: trees with equally many leaves, in the same order.
+    """
     dtype = scalar_dtype()
     total = jnp.zeros((), dtype)
-    for leaf in jax.tree.leaves(tree):
-        wide = at_precision(leaf, real_dtype(jnp.asarray(leaf).dtype))
-        total = total + jnp.sum(abs_sq(wide)).astype(dtype)
-    return jnp.sqrt(total)
+    for leaves in zip(*map(jax.tree.leaves, trees), strict=True):
+        wide = [at_precision(x, real_dtype(jnp.asarray(x).dtype)) for x in leaves]
+        total = total + jnp.sum(term(*wide)).astype(dtype)
+    return total

@@ -64,6 +64,11 @@ class Recipe:
         return self.factory(*args, **kwargs)
 
 
+def rebuild(factory: Callable[..., Any], shown: tuple["Shown", ...]) -> Any:
+    """What a recipe of these two builds: the way back from a pickle."""
+    return Recipe(factory, {}, shown).rebuild()
+
+
 # An argument as it is written in the call: its keyword (None for a positional one) and value.
 Shown = tuple[str | None, Any]
 

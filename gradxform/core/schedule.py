@@ -1,17 +1,18 @@
 """Schedules as values: functions of the step that print, compare, hash and pickle."""
 
 import functools
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ParamSpec
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import check
+from . import check, lengths
 from .factory import Signature
 from .hyperparams import Tunable
-from .recipe import Recipe, render
+from .recipe import Recipe, rebuild, render
 
 P = ParamSpec("P")
 
@@ -55,26 +56,67 @@ class StepFunction:
         return render(self.recipe)
 
     def __reduce__(self) -> Any:
-        return _rebuild, (self.recipe.factory, self.recipe.shown)
+        return rebuild, (self.recipe.factory, self.recipe.shown)
 
 
-def _rebuild(factory: Callable[..., Any], shown: Any) -> Any:
-    return Recipe(factory, {}, shown).rebuild()
+class ScheduleSignature(Signature):
+    """The signature of a schedule, with the keywords for the unit of its lengths."""
+
+    def __init__(self, factory: Callable[..., Any]) -> None:
+        super().__init__(factory)
+        self.own = self.signature
+        self.lengths: dict[str, Any] = {
+            name: inner
+            for name, rule in self.rules.items()
+            if hasattr(inner := rule.rule if isinstance(rule, check.Optional) else rule, "in_steps")
+        }
+        if self.lengths:
+            self.signature = lengths.with_units(self.own)
+            for name in lengths.UNITS:
+                annotation = self.signature.parameters[name].annotation
+                self.rules[name] = check.rule_of(annotation)
+
+    def apply(self, name: str, bound: inspect.BoundArguments) -> Any:
+        """The argument as its rule returns it; a length in the unit of the call."""
+        value = bound.arguments[name]
+        unit = self._unit(bound)
+        if name in self.lengths and unit is not None and value is not None:
+            return self.lengths[name].measured(self.name, name, value, lengths.UNITS[unit])
+        return super().apply(name, bound)
+
+    def in_steps(self, bound: inspect.BoundArguments) -> inspect.BoundArguments:
+        """The arguments of the factory itself, with its lengths in steps."""
+        unit = self._unit(bound)
+        arguments = {name: bound.arguments[name] for name in self.own.parameters}
+        if unit is not None:
+            size = bound.arguments[unit]
+            for name, rule in self.lengths.items():
+                if arguments[name] is not None:
+                    arguments[name] = rule.in_steps(self.name, name, arguments[name], size)
+        return inspect.BoundArguments(self.own, arguments)
+
+    def _unit(self, bound: inspect.BoundArguments) -> str | None:
+        given = [name for name in lengths.UNITS if bound.arguments.get(name) is not None]
+        check.require(len(given) < 2, "give `total_steps=` or `steps_per_epoch=`, not both.")
+        return given[0] if given else None
 
 
-def schedule(factory: Callable[P, Callable[[jax.Array], Any]]) -> Callable[P, StepFunction]:
+def schedule(factory: Callable[P, Callable[[jax.Array], Any]]) -> Callable[..., StepFunction]:
     """Make a factory of a function that returns a function of the step.
 
     The inner function gets an integer array of steps, none of them negative, and returns the
-    values; it must be a closed form in the step, so that training resumes anywhere.
+    values; it must be a closed form in the step, so that training resumes anywhere. Arguments
+    annotated `Steps` or `Boundaries` are lengths, which the caller may also give as fractions of
+    `total_steps=` or in epochs of `steps_per_epoch=`; the inner function sees steps.
     """
-    signature = Signature(factory)
+    signature = ScheduleSignature(factory)
 
     @functools.wraps(factory)
-    def build(*args: P.args, **kwargs: P.kwargs) -> StepFunction:
-        bound = signature.bind(args, kwargs)
+    def build(*args: Any, **kwargs: Any) -> StepFunction:
         with check.calling(f"{signature.name}(...)"):
-            function = factory(*bound.args, **bound.kwargs)
+            bound = signature.bind(args, kwargs)
+            inner = signature.in_steps(bound)
+            function = factory(*inner.args, **inner.kwargs)
         return StepFunction(signature.record(build, bound), function)
 
     build.__signature__ = signature.shown(StepFunction)  # type: ignore[attr-defined]
@@ -97,6 +139,19 @@ class NumberOrScheduleRule:
         return value if callable(value) else check.Interval()(call, name, value)
 
 
+class SchedulesRule:
+    """Several schedules or numbers."""
+
+    kind = "Sequence[float | Schedule]"
+
+    def __call__(self, call: str, name: str, value: Any) -> tuple[Any, ...]:
+        """The schedules as a tuple, so that a list equals it."""
+        if not isinstance(value, list | tuple):
+            check.fail(call, name, value, "a list of schedules or numbers")
+        return tuple(NumberOrScheduleRule()(call, name, item) for item in value)
+
+
+Schedules = Annotated[Sequence[float | jax.Array | Callable[..., Any]], SchedulesRule()]
 NumberOrSchedule = Annotated[float | jax.Array | Callable[..., Any], NumberOrScheduleRule()]
 
 

@@ -27,6 +27,7 @@ def lift(
     *buffers: Any,
     params: Any = None,
     where: Any = None,
+    along: dict[str, Any] | None = None,
     **scalars: Any,
 ) -> Any:
     """Run a leaf rule over trees.
@@ -38,6 +39,7 @@ def lift(
       *buffers: state trees with the structure of `updates`.
       params: the parameters, for rules that read them.
       where: a tree of Python bools; where it is False the update and its buffers pass unchanged.
+      along: trees that the rule gets leaf by leaf as they are, by keyword, such as random keys.
       **scalars: what the rule needs besides arrays. Arrays among them get the leaf's precision.
 
     Returns:
@@ -47,6 +49,7 @@ def lift(
     columns = [_column(structure, updates, buffer, _STATE) for buffer in buffers]
     owners = _owners(structure, updates, params)
     chosen = [True] * len(leaves) if where is None else structure.flatten_up_to(where)
+    beside = {name: structure.flatten_up_to(x) for name, x in (along or {}).items()}
 
     results = []
     for index, (g, p, use) in enumerate(zip(leaves, owners, chosen, strict=True)):
@@ -62,6 +65,7 @@ def lift(
             numerics.at_precision(g, precision),
             *jax.tree.map(lambda x, d=precision: numerics.at_precision(x, d), mine),
             **given,
+            **{name: column[index] for name, column in beside.items()},
             **{name: _at_precision_of(scalar, precision) for name, scalar in scalars.items()},
         )
         new, *kept = out if buffers else (out,)
@@ -144,6 +148,31 @@ def zeros_like(params: Any, dtype: Any = None, *, real: bool = False, fill: Any 
     return jax.tree.map(one, params)
 
 
+def unboxed(tree: Any) -> Any:
+    """`tree` with bare arrays in the place of a framework's boxes.
+
+    Flax wraps a parameter together with the names of its axes. A buffer of another shape must not
+    carry them: `init` builds it from `unboxed(params)`.
+    """
+    return jax.tree.map(_content, tree, is_leaf=_is_box)
+
+
+def _is_box(x: Any) -> bool:
+    return hasattr(x, "unbox") or (hasattr(x, "get_value") and hasattr(x, "get_metadata"))
+
+
+def _content(x: Any) -> Any:
+    return jax.tree.leaves(x)[0] if _is_box(x) and jax.tree.leaves(x) else x
+
+
+def keys_like(key: jax.Array, updates: Any) -> Any:
+    """A random key of its own for each array of `updates`."""
+    leaves, structure = _flatten(updates)
+    return jax.tree.unflatten(
+        structure, list(jax.random.split(key, max(len(leaves), 1)))[: len(leaves)]
+    )
+
+
 def require_trainable(call: str, params: Any) -> None:
     """Refuse leaves that have no gradient, by path."""
     for path, leaf in tree_flatten_with_path(params)[0]:
@@ -186,13 +215,14 @@ def _owners(structure: Any, updates: Any, params: Any) -> list[Any]:
 
 def _column(structure: Any, updates: Any, other: Any, what: str) -> list[Any]:
     """The parts of `other` at the leaves of `updates`; an error that names the first misfit."""
-    try:
-        column = structure.flatten_up_to(other)
-    except (ValueError, TypeError, KeyError):
-        column = None
-    if column is None or _misses(updates, column):
-        raise check.Refusal(_misfit(updates, other, what))
-    return list(column)
+    for like in (structure, _flatten(unboxed(updates))[1]):
+        try:
+            column = like.flatten_up_to(other)
+        except (ValueError, TypeError, KeyError):
+            continue
+        if not _misses(updates, column):
+            return list(column)
+    raise check.Refusal(_misfit(updates, other, what))
 
 
 def _misshapen(updates: Any, columns: list[list[Any]], index: int, what: str = _STATE) -> str:

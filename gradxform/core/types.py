@@ -7,7 +7,7 @@ import jax
 import optax
 
 from . import check, tree
-from .recipe import Recipe, render
+from .recipe import Recipe, rebuild, render
 
 Params = Any  # a tree of parameters
 Updates = Any  # a tree of gradients, or of what became of them, with the parameters' structure
@@ -117,7 +117,7 @@ class GradientTransformation(optax.GradientTransformationExtraArgs):  # type: ig
 
     def __reduce__(self) -> Any:
         if isinstance(self.init, Init):
-            return _rebuild, (self.recipe.factory, self.recipe.shown)
+            return rebuild, (self.recipe.factory, self.recipe.shown)
         return type(self), tuple(self)
 
 
@@ -127,16 +127,12 @@ def no_state(params: Params) -> State:
     return optax.EmptyState()
 
 
-def _rebuild(factory: Callable[..., Any], shown: Any) -> Any:
-    return Recipe(factory, {}, shown).rebuild()
-
-
 def _init_of(factory: Callable[..., Any], shown: Any) -> Any:
-    return _rebuild(factory, shown).init
+    return rebuild(factory, shown).init
 
 
 def _update_of(factory: Callable[..., Any], shown: Any) -> Any:
-    return _rebuild(factory, shown).update
+    return rebuild(factory, shown).update
 
 
 def update_wide(

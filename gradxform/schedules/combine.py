@@ -1,15 +1,13 @@
 """Schedules made of schedules: warmup in front of one, and several in a row."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
 import jax.numpy as jnp
 from jax import Array
 
 from ..core import check
-from ..core.arguments import Number, Steps
-from ..core.schedule import NumberOrSchedule, NumberOrScheduleRule, as_schedule, schedule
-from .shapes import Form, increasing, passed
+from ..core.arguments import Number
+from ..core.lengths import Boundaries, Steps
+from ..core.schedule import NumberOrSchedule, Schedules, as_schedule, schedule
+from .shapes import Form, passed
 
 
 @schedule
@@ -38,23 +36,19 @@ def warmup(schedule: NumberOrSchedule, steps: Steps, start: Number = 0.0) -> For
 
 
 @schedule
-def join_schedules(
-    schedules: Sequence[float | Callable[..., Any]], boundaries: Sequence[int]
-) -> Form:
+def join_schedules(schedules: Schedules, boundaries: Boundaries) -> Form:
     """Follow one schedule after the other, each from its own step 0.
 
     Args:
       schedules: schedules or numbers, one more than boundaries.
       boundaries: the steps at which the next schedule takes over, in increasing order.
     """
-    limits = increasing(boundaries)
+    limits = tuple(boundaries)
     check.require(
         len(schedules) == len(limits) + 1,
         f"{len(schedules)} schedules need {len(schedules) - 1} boundaries between them; "
         f"got {len(limits)}.",
     )
-    for item in schedules:
-        NumberOrScheduleRule()("join_schedules", "schedules", item)
     parts = [as_schedule(item) for item in schedules]
 
     def value(t: Array) -> Array:

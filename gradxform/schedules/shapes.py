@@ -4,15 +4,15 @@ Each is constant after its last step, and its first update uses the value at t =
 """
 
 import math
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
 
 from ..core import check
-from ..core.arguments import Number, PositiveNumber, Steps
+from ..core.arguments import Number, PositiveNumber
+from ..core.lengths import Boundaries, Steps
 from ..core.schedule import schedule
 
 Form = Callable[[Array], Any]
@@ -85,7 +85,7 @@ def step_decay(
     factor: PositiveNumber = 0.1,
     *,
     every: Steps | None = None,
-    boundaries: Sequence[int] | None = None,
+    boundaries: Boundaries | None = None,
 ) -> Form:
     """Multiply by `factor` at given steps: value factor^k after the k-th of them.
 
@@ -102,24 +102,12 @@ def step_decay(
         (every is None) != (boundaries is None),
         "give either `every=` (a number of steps) or `boundaries=` (a list of steps).",
     )
-    limits = increasing(boundaries) if boundaries is not None else ()
+    limits = tuple(boundaries or ())
 
     def drops(t: Array) -> Array:
         return passed(limits, t) if every is None else t // every
 
     return lambda t: value * jnp.power(jnp.float32(factor), drops(t).astype(jnp.float32))
-
-
-def increasing(boundaries: Sequence[int]) -> tuple[int, ...]:
-    """`boundaries` as whole steps above 0 in increasing order, or an error."""
-    limits = tuple(boundaries)
-    whole = all(isinstance(b, int) and not isinstance(b, bool) and b > 0 for b in limits)
-    ordered = all(a < b for a, b in pairwise(limits))
-    check.require(
-        bool(limits) and whole and ordered,
-        f"`boundaries` must be whole numbers above 0 in increasing order; got {list(limits)}.",
-    )
-    return limits
 
 
 def passed(limits: tuple[int, ...], t: Array) -> Array:

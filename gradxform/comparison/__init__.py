@@ -1,0 +1,1 @@
+"""Optimizers compared on a task: paired seeds, tuned rates, honest statistics."""

@@ -1,0 +1,227 @@
+"""The first blocks, optimizers and ways to combine them."""
+
+import gradxform as gx
+
+from .row import Row, is_kernel
+
+_DUCHI = "[Duchi 2011](https://jmlr.org/papers/v12/duchi11a.html)"
+_POLYAK = "[Polyak 1964](https://doi.org/10.1016/0041-5553(64)90137-5)"
+_SUTSKEVER = "[Sutskever 2013](https://proceedings.mlr.press/v28/sutskever13.html)"
+_GRAVES = "[Graves 2013](https://arxiv.org/abs/1308.0850)"
+_KINGMA = "[Kingma & Ba 2015](https://arxiv.org/abs/1412.6980)"
+_LOSHCHILOV = "[Loshchilov & Hutter 2019](https://arxiv.org/abs/1711.05101)"
+_CHEN = "[Chen 2023](https://arxiv.org/abs/2302.06675)"
+_PASCANU = "[Pascanu 2013](https://arxiv.org/abs/1211.5063)"
+_ROBBINS = "[Robbins & Monro 1951](https://doi.org/10.1214/aoms/1177729586)"
+
+ROWS = (
+    # Blocks
+    Row("identity", formula="u = g", degree=1),
+    Row("scale", {"factor": 0.3}, formula="u = factor g", degree=1),
+    Row(
+        "scale_by_learning_rate",
+        {"learning_rate": 0.07},
+        formula="u = -learning_rate g",
+        paper=_ROBBINS,
+        degree=1,
+    ),
+    Row(
+        "scale_by_momentum",
+        {"momentum": 0.8},
+        formula="v = momentum v + g; u = v",
+        paper=_POLYAK,
+        degree=1,
+        state_bytes=4,
+        narrow_state=True,
+    ),
+    Row(
+        "scale_by_momentum",
+        {"momentum": 0.8, "nesterov": True},
+        formula="v = momentum v + g; u = momentum v + g",
+        paper=_SUTSKEVER,
+        degree=1,
+        state_bytes=4,
+        narrow_state=True,
+        variant="nesterov",
+    ),
+    Row(
+        "scale_by_rss",
+        {"initial_accumulator_value": 0.05, "eps": 1e-6},
+        formula="s = s + g²; u = g / (√s + eps)",
+        paper=_DUCHI,
+        degree=0,
+        plain={"initial_accumulator_value": 0.0, "eps": 0.0},
+        state_bytes=4,
+        narrow_state=True,
+    ),
+    Row(
+        "scale_by_rms",
+        {"decay": 0.95, "eps": 1e-5},
+        formula="v = decay v + (1 - decay) g²; u = g / (√v + eps)",
+        paper=_GRAVES,
+        degree=0,
+        plain={"eps": 0.0},
+        state_bytes=4,
+        narrow_state=True,
+    ),
+    Row(
+        "scale_by_rms",
+        {"decay": 0.95, "eps": 1e-5, "centered": True},
+        formula="as above, and m = decay m + (1 - decay) g; u = g / (√(v - m²) + eps)",
+        paper=_GRAVES,
+        degree=0,
+        plain={"eps": 0.0},
+        state_bytes=8,
+        narrow_state=True,
+        variant="centered",
+    ),
+    Row(
+        "scale_by_adam",
+        {"b1": 0.8, "b2": 0.95, "eps": 1e-6},
+        formula="m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g²; "
+        "u = m / (1 - b1ᵗ) / (√(v / (1 - b2ᵗ)) + eps)",
+        paper=_KINGMA,
+        degree=0,
+        plain={"eps": 0.0},
+        state_bytes=8,
+        narrow_state=True,
+    ),
+    Row(
+        "scale_by_lion",
+        {"b1": 0.85, "b2": 0.95},
+        formula="u = sign(b1 m + (1 - b1) g); m = b2 m + (1 - b2) g",
+        paper=_CHEN,
+        degree=0,
+        state_bytes=4,
+        narrow_state=True,
+    ),
+    Row(
+        "add_decoupled_weight_decay",
+        {"weight_decay": 0.2, "mask": is_kernel},
+        formula="u = g + weight_decay w, after the scaling",
+        paper=_LOSHCHILOV,
+        reads_params=True,
+        plain={"weight_decay": 0.0},
+        degree=1,
+    ),
+    Row(
+        "add_l2_regularization",
+        {"l2": 0.2, "mask": is_kernel},
+        formula="u = g + l2 w, the gradient of l2/2 w², before the scaling",
+        paper=_LOSHCHILOV,
+        reads_params=True,
+        plain={"l2": 0.0},
+        degree=1,
+    ),
+    Row("clip_by_value", {"max_value": 0.5}, formula="u = min(max(g, -c), c)"),
+    Row(
+        "clip_by_global_norm",
+        {"max_norm": 0.7},
+        formula="u = g min(1, c / ‖g‖)",
+        paper=_PASCANU,
+        leaf_local=False,
+    ),
+    # Combination
+    Row(
+        "chain",
+        kind="wrapper",
+        positional=(gx.clip_by_value(0.5), gx.scale_by_adam(eps=1e-4), gx.scale(-0.1)),
+        formula="one after the other",
+        state_bytes=8,
+    ),
+    Row(
+        "named_chain",
+        kind="wrapper",
+        positional=(
+            ("clip", gx.clip_by_global_norm(0.7)),
+            ("adam", gx.adam(gx.linear_schedule(0.1, 0.0, 9), b1=gx.tunable(0.8), eps=1e-4)),
+        ),
+        formula="the same, with names in the state",
+        leaf_local=False,
+        state_bytes=8,
+    ),
+    # Optimizers
+    Row(
+        "sgd",
+        {"learning_rate": 0.1},
+        kind="optimizer",
+        formula="-learning_rate g",
+        paper=_ROBBINS,
+        degree=1,
+    ),
+    Row(
+        "sgd",
+        {"learning_rate": 0.1, "momentum": 0.8, "nesterov": True},
+        kind="optimizer",
+        formula="-learning_rate scale_by_momentum(g)",
+        paper=_SUTSKEVER,
+        degree=1,
+        state_bytes=4,
+        narrow_state=True,
+        variant="momentum",
+    ),
+    Row(
+        "adagrad",
+        {"learning_rate": 0.1, "initial_accumulator_value": 0.05, "eps": 1e-6},
+        kind="optimizer",
+        formula="-learning_rate scale_by_rss(g)",
+        paper=_DUCHI,
+        degree=0,
+        plain={"initial_accumulator_value": 0.0, "eps": 0.0},
+        state_bytes=4,
+        narrow_state=True,
+    ),
+    Row(
+        "rmsprop",
+        {"learning_rate": 0.1, "decay": 0.95, "eps": 1e-5, "centered": True, "momentum": 0.8},
+        kind="optimizer",
+        formula="-learning_rate scale_by_rms(g), with momentum if asked for",
+        paper=_GRAVES,
+        degree=0,
+        plain={"eps": 0.0},
+        state_bytes=12,
+        narrow_state=True,
+    ),
+    Row(
+        "adam",
+        {"learning_rate": 0.1, "b1": 0.8, "b2": 0.95, "eps": 1e-6},
+        kind="optimizer",
+        formula="-learning_rate scale_by_adam(g)",
+        paper=_KINGMA,
+        degree=0,
+        plain={"eps": 0.0},
+        state_bytes=8,
+        narrow_state=True,
+    ),
+    Row(
+        "adamw",
+        {
+            "learning_rate": 0.1,
+            "b1": 0.8,
+            "b2": 0.95,
+            "eps": 1e-6,
+            "weight_decay": 0.2,
+            "mask": is_kernel,
+        },
+        kind="optimizer",
+        formula="-learning_rate (scale_by_adam(g) + weight_decay w)",
+        paper=_LOSHCHILOV,
+        reads_params=True,
+        degree=0,
+        plain={"eps": 0.0, "weight_decay": 0.0},
+        state_bytes=8,
+        narrow_state=True,
+    ),
+    Row(
+        "lion",
+        {"learning_rate": 0.1, "b1": 0.85, "b2": 0.95, "weight_decay": 0.2, "mask": is_kernel},
+        kind="optimizer",
+        formula="-learning_rate (scale_by_lion(g) + weight_decay w)",
+        paper=_CHEN,
+        reads_params=True,
+        degree=0,
+        plain={"weight_decay": 0.0},
+        state_bytes=4,
+        narrow_state=True,
+    ),
+)

@@ -1,0 +1,94 @@
+"""What a row of the catalog says."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+
+import gradxform as gx
+
+
+@dataclass(frozen=True)
+class Row:
+    """A transformation, and its traits.
+
+    Attributes:
+      name: the public name of the factory.
+      arguments: each hyperparameter away from its default; `build()` calls the factory with them.
+      kind: "block", "optimizer" or "wrapper".
+      formula: one line for the README.
+      paper: a link for the README.
+      positional: arguments that only a position can pass.
+      reads_params: whether `update` needs the parameters.
+      extra: what else `update` needs, by name.
+      degree: n where scaling every gradient by c > 0 scales the update by c^n; None where no such
+        law holds. It is tested with `plain`.
+      plain: changes to `arguments` under which `degree` and `odd` hold exactly.
+      odd: whether the opposite gradients give the opposite update.
+      leaf_local: whether a leaf's update depends on that leaf alone.
+      complex: whether complex parameters have a meaning.
+      state_bytes: bytes of state per float32 parameter of a large array.
+      narrow_state: whether `state_dtype` is an argument.
+    """
+
+    name: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    kind: str = "block"
+    formula: str = ""
+    paper: str = ""
+    positional: tuple[Any, ...] = ()
+    reads_params: bool = False
+    extra: dict[str, Any] = field(default_factory=dict)
+    degree: float | None = None
+    plain: dict[str, Any] = field(default_factory=dict)
+    odd: bool = True
+    leaf_local: bool = True
+    complex: bool = True
+    state_bytes: float = 0.0
+    narrow_state: bool = False
+    variant: str = ""
+
+    @property
+    def factory(self) -> Callable[..., gx.GradientTransformation]:
+        return getattr(gx, self.name)
+
+    def build(self, **changes: Any) -> gx.GradientTransformation:
+        return self.factory(*self.positional, **{**self.arguments, **changes})
+
+    def __str__(self) -> str:
+        return f"{self.name}-{self.variant}" if self.variant else self.name
+
+
+@dataclass(frozen=True)
+class ScheduleRow:
+    """A schedule, and its traits.
+
+    Attributes:
+      name: the public name of the factory.
+      arguments: a call away from the defaults.
+      formula: one line for the README.
+      paper: a link for the README.
+      edges: the steps at which the form changes.
+      jumps: the steps at which the value does.
+    """
+
+    name: str
+    arguments: dict[str, Any]
+    formula: str
+    paper: str = ""
+    edges: tuple[int, ...] = ()
+    jumps: tuple[int, ...] = ()
+    variant: str = ""
+
+    def build(self, **changes: Any) -> Any:
+        return getattr(gx, self.name)(**{**self.arguments, **changes})
+
+    def __str__(self) -> str:
+        return f"{self.name}-{self.variant}" if self.variant else self.name
+
+
+def is_kernel(params: Any) -> Any:
+    """A mask: True for the leaves with at least two axes."""
+    return jax.tree.map(lambda p: np.ndim(p) > 1, params)
