@@ -2,6 +2,16 @@
 
 from importlib.metadata import version as _version
 
+# Comparing optimizers on held-out data, over several seeds
+from .comparison.candidate import Candidate as Candidate
+from .comparison.compare import compare as compare
+from .comparison.result import (
+    CandidateResult as CandidateResult,
+    Comparison as Comparison,
+    Reference as Reference,
+)
+from .comparison.task import Task as Task
+
 # What every transformation is made with
 from .core import numerics as numerics, tree as tree
 from .core.arguments import (
@@ -28,17 +38,86 @@ from .core.types import (
 )
 
 # Complete optimizers
+from .optimizers.adam_family import (
+    adabelief as adabelief,
+    adamax as adamax,
+    adamaxw as adamaxw,
+    amsgrad as amsgrad,
+    nadam as nadam,
+    nadamw as nadamw,
+    radam as radam,
+    yogi as yogi,
+)
+from .optimizers.adam_successors import (
+    adan as adan,
+    ademamix as ademamix,
+    adopt as adopt,
+    laprop as laprop,
+    mars as mars,
+)
 from .optimizers.adaptive import (
+    adadelta as adadelta,
     adagrad as adagrad,
     adam as adam,
     adamw as adamw,
+    novograd as novograd,
     rmsprop as rmsprop,
 )
+from .optimizers.descent import (
+    madgrad as madgrad,
+    noisy_sgd as noisy_sgd,
+    optimistic_adam as optimistic_adam,
+    optimistic_gradient_descent as optimistic_gradient_descent,
+    polyak_sgd as polyak_sgd,
+)
+from .optimizers.layerwise import (
+    fromage as fromage,
+    lamb as lamb,
+    lars as lars,
+)
+from .optimizers.learning_rate_free import (
+    cocob as cocob,
+    dadapt_adamw as dadapt_adamw,
+    dog as dog,
+    dowg as dowg,
+    prodigy as prodigy,
+)
 from .optimizers.lion import lion as lion
+from .optimizers.low_memory import (
+    adafactor as adafactor,
+    sm3 as sm3,
+)
+from .optimizers.momo import momo as momo, momo_adam as momo_adam
 from .optimizers.sgd import sgd as sgd
+from .optimizers.signs import (
+    rprop as rprop,
+    sign_sgd as sign_sgd,
+    signum as signum,
+)
+from .optimizers.sophia import sophia as sophia
 
 # Schedules: step -> value
-from .schedules.combine import join_schedules as join_schedules, warmup as warmup
+from .schedules.batch_size import (
+    linear_scaling_rule as linear_scaling_rule,
+    square_root_scaling_rule as square_root_scaling_rule,
+)
+from .schedules.combine import (
+    join_schedules as join_schedules,
+    scale_schedule as scale_schedule,
+    warmup as warmup,
+    warmup_stable_decay as warmup_stable_decay,
+)
+from .schedules.cycles import (
+    cosine_restarts as cosine_restarts,
+    cyclic as cyclic,
+    one_cycle as one_cycle,
+    one_cycle_momentum as one_cycle_momentum,
+)
+from .schedules.half_life import linear_half_life as linear_half_life
+from .schedules.piecewise import (
+    piecewise_constant as piecewise_constant,
+    piecewise_interpolate as piecewise_interpolate,
+)
 from .schedules.plateau import (
     ReduceOnPlateauState as ReduceOnPlateauState,
     reduce_on_plateau as reduce_on_plateau,
@@ -47,25 +126,136 @@ from .schedules.shapes import (
     constant_schedule as constant_schedule,
     cosine_decay as cosine_decay,
     exponential_decay as exponential_decay,
+    inverse_sqrt_decay as inverse_sqrt_decay,
+    inverse_time_decay as inverse_time_decay,
     linear_schedule as linear_schedule,
+    polynomial_decay as polynomial_decay,
     step_decay as step_decay,
 )
 
 # Blocks: one idea each
+from .transforms.adadelta import (
+    ScaleByAdadeltaState as ScaleByAdadeltaState,
+    scale_by_adadelta as scale_by_adadelta,
+)
 from .transforms.adam import ScaleByAdamState as ScaleByAdamState, scale_by_adam as scale_by_adam
+from .transforms.adamax import (
+    ScaleByAdamaxState as ScaleByAdamaxState,
+    scale_by_adamax as scale_by_adamax,
+)
+from .transforms.adan import ScaleByAdanState as ScaleByAdanState, scale_by_adan as scale_by_adan
+from .transforms.ademamix import (
+    ScaleByAdemamixState as ScaleByAdemamixState,
+    scale_by_ademamix as scale_by_ademamix,
+)
+from .transforms.adopt import (
+    ScaleByAdoptState as ScaleByAdoptState,
+    scale_by_adopt as scale_by_adopt,
+)
+from .transforms.amsgrad import (
+    ScaleByAmsgradState as ScaleByAmsgradState,
+    scale_by_amsgrad as scale_by_amsgrad,
+)
+from .transforms.average import (
+    ScaleByEmaState as ScaleByEmaState,
+    scale_by_ema as scale_by_ema,
+)
+from .transforms.belief import (
+    ScaleByBeliefState as ScaleByBeliefState,
+    scale_by_belief as scale_by_belief,
+)
+from .transforms.block_clip import (
+    adaptive_gradient_clip as adaptive_gradient_clip,
+    clip_by_block_norm as clip_by_block_norm,
+    clip_by_block_rms as clip_by_block_rms,
+)
 from .transforms.clip import (
     ClipByGlobalNormState as ClipByGlobalNormState,
     clip_by_global_norm as clip_by_global_norm,
     clip_by_value as clip_by_value,
 )
+from .transforms.cocob import (
+    ScaleByCocobState as ScaleByCocobState,
+    scale_by_cocob as scale_by_cocob,
+)
+from .transforms.curvature import (
+    gauss_newton_bartlett as gauss_newton_bartlett,
+    hutchinson as hutchinson,
+)
+from .transforms.dadapt import (
+    ScaleByDadaptAdamState as ScaleByDadaptAdamState,
+    scale_by_dadapt_adam as scale_by_dadapt_adam,
+)
 from .transforms.decay import (
+    add_cautious_weight_decay as add_cautious_weight_decay,
+    add_corrected_weight_decay as add_corrected_weight_decay,
     add_decoupled_weight_decay as add_decoupled_weight_decay,
+    add_independent_weight_decay as add_independent_weight_decay,
     add_l2_regularization as add_l2_regularization,
 )
+from .transforms.dog import (
+    ScaleByDogState as ScaleByDogState,
+    ScaleByDowgState as ScaleByDowgState,
+    scale_by_dog as scale_by_dog,
+    scale_by_dowg as scale_by_dowg,
+)
+from .transforms.factored_rms import (
+    FactoredMoment as FactoredMoment,
+    ScaleByFactoredRmsState as ScaleByFactoredRmsState,
+    scale_by_factored_rms as scale_by_factored_rms,
+    scale_by_parameter_rms as scale_by_parameter_rms,
+)
+from .transforms.fromage import (
+    scale_by_fromage as scale_by_fromage,
+)
+from .transforms.laprop import (
+    ScaleByLapropState as ScaleByLapropState,
+    scale_by_laprop as scale_by_laprop,
+)
 from .transforms.lion import ScaleByLionState as ScaleByLionState, scale_by_lion as scale_by_lion
+from .transforms.madgrad import (
+    ScaleByMadgradState as ScaleByMadgradState,
+    scale_by_madgrad as scale_by_madgrad,
+)
+from .transforms.mars import (
+    ReduceGradientVarianceState as ReduceGradientVarianceState,
+    ScaleByMarsState as ScaleByMarsState,
+    reduce_gradient_variance as reduce_gradient_variance,
+    scale_by_mars as scale_by_mars,
+)
 from .transforms.momentum import (
     ScaleByMomentumState as ScaleByMomentumState,
     scale_by_momentum as scale_by_momentum,
+)
+from .transforms.momo import (
+    ScaleByMomoAdamState as ScaleByMomoAdamState,
+    ScaleByMomoState as ScaleByMomoState,
+    scale_by_momo as scale_by_momo,
+    scale_by_momo_adam as scale_by_momo_adam,
+)
+from .transforms.noise import (
+    AddGradientNoiseState as AddGradientNoiseState,
+    add_gradient_noise as add_gradient_noise,
+)
+from .transforms.normalize import (
+    centralize_gradients as centralize_gradients,
+    normalize_by_global_norm as normalize_by_global_norm,
+)
+from .transforms.optimistic import (
+    ScaleByOptimisticGradientState as ScaleByOptimisticGradientState,
+    scale_by_optimistic_gradient as scale_by_optimistic_gradient,
+)
+from .transforms.polyak import (
+    ScaleByPolyakState as ScaleByPolyakState,
+    scale_by_polyak as scale_by_polyak,
+)
+from .transforms.prodigy import (
+    ScaleByProdigyState as ScaleByProdigyState,
+    scale_by_prodigy as scale_by_prodigy,
+)
+from .transforms.radam import (
+    ScaleByRadamState as ScaleByRadamState,
+    scale_by_radam as scale_by_radam,
 )
 from .transforms.rms import (
     ScaleByCenteredRmsState as ScaleByCenteredRmsState,
@@ -74,14 +264,39 @@ from .transforms.rms import (
     scale_by_rms as scale_by_rms,
     scale_by_rss as scale_by_rss,
 )
+from .transforms.rprop import (
+    ScaleByRpropState as ScaleByRpropState,
+    scale_by_rprop as scale_by_rprop,
+)
+from .transforms.running_norm import (
+    ScaleByRunningNormState as ScaleByRunningNormState,
+    scale_by_running_norm as scale_by_running_norm,
+)
 from .transforms.scale import (
     identity as identity,
     scale as scale,
     scale_by_learning_rate as scale_by_learning_rate,
 )
+from .transforms.sign import (
+    scale_by_sign as scale_by_sign,
+)
+from .transforms.sm3 import (
+    ScaleBySM3State as ScaleBySM3State,
+    scale_by_sm3 as scale_by_sm3,
+)
+from .transforms.sophia import (
+    ScaleBySophiaState as ScaleBySophiaState,
+    scale_by_sophia as scale_by_sophia,
+)
+from .transforms.trust_ratio import (
+    scale_by_lars as scale_by_lars,
+    scale_by_trust_ratio as scale_by_trust_ratio,
+)
+from .transforms.yogi import ScaleByYogiState as ScaleByYogiState, scale_by_yogi as scale_by_yogi
 
 # Transformations made of transformations, and the end of a step
 from .wrappers.apply import apply_updates as apply_updates
+from .wrappers.cautious import cautious as cautious
 from .wrappers.chain import chain as chain, named_chain as named_chain
 
 __version__ = _version("gradxform")

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import jax
+import numpy as np
 import optax
 
 from ..core import check
@@ -44,7 +45,7 @@ class Candidate:
                 f"got {check.brief(self.transformation)}."
             )
         for name, values in self.grid.items():
-            if isinstance(values, str) or not len(values):
+            if np.ndim(values) != 1 or not len(values):
                 check.fail("Candidate", "grid", self.grid, f"a list of numbers for `{name}`")
         numbers = {
             name: tuple(sorted({_NUMBER("Candidate", f"grid[{name!r}]", v) for v in values}))

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .extra import require_extra
+
 LEVEL = 0.05  # differences are called real at 95 % confidence
 
 
@@ -14,7 +16,7 @@ def standard_error(values: np.ndarray) -> np.ndarray:
     if count < 2:
         return np.full(values.shape[:-1], math.nan)
     with np.errstate(invalid="ignore"):
-        return np.std(values, axis=-1, ddof=1) / math.sqrt(count)
+        return np.std(values, axis=-1, ddof=1, dtype=np.float64) / math.sqrt(count)
 
 
 def paired_p_value(a: np.ndarray, b: np.ndarray) -> float:
@@ -31,8 +33,11 @@ def paired_p_value(a: np.ndarray, b: np.ndarray) -> float:
     difference = np.asarray(a, np.float64) - np.asarray(b, np.float64)
     if np.array_equal(a, b, equal_nan=True):
         return 1.0
-    if not np.all(np.isfinite(difference)) or np.ptp(difference) <= 1e-12:
+    if not np.all(np.isfinite(difference)):
         return 0.0
+    if np.ptp(difference) <= 1e-12 * np.max(np.abs(difference)):
+        return 0.0
+    require_extra("scipy")
     from scipy.stats import ttest_rel
 
     return float(ttest_rel(a, b).pvalue)

@@ -31,7 +31,7 @@ class Task:
       test: likewise; read once, after training, by a choice that is made already.
       target: the metric whose first reach on `validation` is timed in steps, if any.
       metric_name: what the metric is called where it is shown.
-      percent: whether the metric is shown times 100.
+      percent: whether the metric is a share between 0 and 1, to be shown in percent.
       details: whatever else a reader needs to repeat the task, such as the seed of the split;
         anything that JSON can hold. It is written down with the results.
 
@@ -79,7 +79,10 @@ def require_scalars(task: Task, batch_size: int) -> None:
     def value(function: Callable[..., Any], key: jax.Array, data: Data) -> Any:
         return function(task.init(key), jax.tree.map(lambda x: x[:batch_size], data))
 
-    for name, function, data in (("loss", task.loss, task.train), ("metric", task.metric, task.test)):
+    for name, function, data in (
+        ("loss", task.loss, task.train),
+        ("metric", task.metric, task.test),
+    ):
         out = jax.eval_shape(partial(value, function), jax.random.key(0), data)
         real = isinstance(out, jax.ShapeDtypeStruct) and np.issubdtype(out.dtype, np.floating)
         if not real or out.shape != ():

@@ -1,7 +1,7 @@
 """Milliseconds a training step takes, on one network and nothing else."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -17,11 +17,7 @@ _SECONDS_A_ROUND = 0.02  # long beside the clock's resolution, short beside a ma
 
 
 def step_milliseconds(
-    task: Task,
-    candidates: Sequence[Candidate],
-    *,
-    batch_size: int,
-    on_candidate: Callable[[], None] = lambda: None,
+    task: Task, candidates: Sequence[Candidate], *, batch_size: int
 ) -> list[float]:
     """The time of one jitted training step: gradient and update of a single network.
 
@@ -33,16 +29,12 @@ def step_milliseconds(
       task: the task; the first `batch_size` training examples are the batch of every step.
       candidates: the optimizers; their grids play no part.
       batch_size: the number of examples in a batch.
-      on_candidate: called when a candidate is compiled.
 
     Returns:
       Milliseconds a step, one number a candidate.
     """
     batch = jax.tree.map(lambda x: jnp.asarray(x[:batch_size]), task.train)
-    loops = []
-    for candidate in candidates:
-        loops.append(_Loop(task, candidate, batch))
-        on_candidate()
+    loops = [_Loop(task, candidate, batch) for candidate in candidates]
     turns = [[loop.seconds_a_step() for loop in loops] for _ in range(_ROUNDS)]
     return [float(ms) for ms in 1e3 * np.median(turns, axis=0)]
 
@@ -64,5 +56,5 @@ class _Loop:
         start = time.perf_counter()
         for _ in range(self.steps):
             self.params, self.state, _ = self.step(self.params, self.state, self.batch)
-        jax.block_until_ready((self.params, self.state))
+        jax.block_until_ready((self.params, self.state))  # type: ignore[no-untyped-call]
         return (time.perf_counter() - start) / self.steps

@@ -104,14 +104,15 @@ class Program:
         params, state = self.begin(transformation, len(settings), self.initial, values)
         validation = [self.metric(params, self.validation)]
         losses = [self.training_loss(params, self.train)]
+        none = jnp.zeros_like(losses[0])
         for first in range(0, self.steps, self.evaluate_every):
             length = min(self.evaluate_every, self.steps - first)
             order = self.batch_order(self.order_keys, first)
             params, state, loss = self.advance(
-                transformation, params, state, self.train, order, length
+                transformation, params, state, none, self.train, order, length
             )
-            losses.append(loss)
-            validation.append(jax.block_until_ready(self.metric(params, self.validation)))
+            losses.append(loss / length)
+            validation.append(self.metric(params, self.validation).block_until_ready())
             on_evaluation()
         return Runs(
             validation=_by_setting(jnp.stack(validation, axis=-1)),
@@ -140,29 +141,29 @@ class Program:
         transformation: optax.GradientTransformation,
         params: Params,
         state: State,
+        loss: jax.Array,
         train: Data,
         order: jax.Array,
         length: jax.Array,
     ) -> tuple[Params, State, jax.Array]:
-        """The first `length` steps of `order`, and the mean loss over them: [seed, setting]."""
+        """Take the first `length` steps of `order`, and add their losses: all [seed, setting]."""
         over_settings = jax.vmap(one_step(self.task, transformation), in_axes=(0, 0, None))
         over_networks = jax.vmap(over_settings)
 
-        def step(networks: Any, batch: jax.Array) -> tuple[Any, jax.Array]:
-            *networks, loss = over_networks(*networks, jax.tree.map(lambda x: x[batch], train))
-            return tuple(networks), loss
+        def step(networks: Any, batch: jax.Array) -> Any:
+            params, state, loss = networks
+            params, state, more = over_networks(
+                params, state, jax.tree.map(lambda x: x[batch], train)
+            )
+            return params, state, loss + more
 
-        def scanned(networks: Any, at: tuple[jax.Array, jax.Array]) -> tuple[Any, jax.Array]:
+        def scanned(networks: Any, at: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
             batch, wanted = at
             # A last part that is shorter takes no steps at its end instead of a second program.
-            loss = jax.eval_shape(step, networks, batch)[1]
-            return jax.lax.cond(
-                wanted, step, lambda n, _: (n, jnp.zeros(loss.shape, loss.dtype)), networks, batch
-            )
+            return jax.lax.cond(wanted, step, lambda same, _: same, networks, batch), None
 
         wanted = jnp.arange(len(order)) < length
-        (params, state), losses = jax.lax.scan(scanned, (params, state), (order, wanted))
-        return params, state, jnp.sum(losses, axis=0) / length
+        return jax.lax.scan(scanned, (params, state, loss), (order, wanted))[0]
 
     def _batch_order(self, key: jax.Array, first: jax.Array) -> jax.Array:
         """One seed's batches from step `first` on, as places in the training set: [step, batch].

@@ -1,0 +1,209 @@
+"""The command line: what it leaves, and what it answers to bad input."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from comparisons import comparison, result
+
+from gradxform.comparison import command
+
+TINY = ["--seeds", "2", "--steps", "20", "--batch-size", "32", "--learning-rates", "0.01,0.1", "1"]
+
+
+def started(*code: str, **settings: Any) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", *code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **settings,
+    )
+
+
+def test_a_whole_run_leaves_a_table_a_picture_and_a_json(tmp_path: Path) -> None:
+    words = ["compare", *TINY, "--optimizers", "Adam,", "SGD", "--out", "new/folder"]
+    process = started("-m", "gradxform", *words, cwd=tmp_path)
+    out, err = process.communicate(timeout=300)
+    assert (process.returncode, err) == (0, "")
+    rows = [line.split()[0] for line in out.splitlines() if line.split()]
+    for name in ("sgd", "adam", "logistic", "nearest"):
+        assert name in rows
+    assert "digits: 20 steps of 32 examples, 2 seeds" in out
+    assert "Written: new/folder/comparison.json and new/folder/comparison.png" in out
+    folder = tmp_path / "new" / "folder"
+    assert sorted(p.name for p in folder.iterdir()) == ["comparison.json", "comparison.png"]
+    assert (folder / "comparison.png").read_bytes().startswith(b"\x89PNG")
+    found = json.loads((folder / "comparison.json").read_text())
+    assert found["complete"] is True
+    assert [c["name"] for c in found["candidates"]] == ["sgd", "adam"]
+    assert found["candidates"][1]["recipe"] == "adam(learning_rate=tunable(0.001))"
+    assert found["candidates"][0]["grid"] == {"learning_rate": [0.01, 0.1, 1.0]}
+    assert found["training"]["batch_size"] == 32
+    assert [r["name"] for r in found["references"]] == ["logistic regression", "nearest neighbours"]
+
+
+# Ctrl-C is ignored by what a shell starts in the background, and by what that starts.
+INTERRUPTIBLE = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from gradxform.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_an_interrupted_run_leaves_what_had_finished(tmp_path: Path) -> None:
+    few = ["--optimizers", "sgd,adam,lion", "--seeds", "1", "--learning-rates", "0.01"]
+    process = started("-c", INTERRUPTIBLE, "compare", *few, "--out", str(tmp_path))
+    path = tmp_path / "comparison.json"
+    for _ in range(3000):
+        if path.exists() or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    process.send_signal(2)
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 130
+    assert out == ""
+    (line,) = err.splitlines()
+    found = json.loads(path.read_text())
+    assert found["complete"] is False
+    done = len(found["candidates"])
+    assert 1 <= done < 3
+    assert found["candidates"][0]["name"] == "sgd"
+    assert line == (
+        f"Interrupted: {done} of 3 optimizers had finished; their results are in {path}."
+    )
+    assert [p.name for p in tmp_path.iterdir()] == ["comparison.json"]
+
+
+def test_results_of_a_new_run_do_not_stand_beside_an_old_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "comparison.png").write_text("old")
+
+    def interrupted(*_: object, on_result: Any, **__: object) -> None:
+        first = result("sgd", validation=[[0.9, 0.8]], test=[[0.9, 0.8]])
+        on_result(comparison(first, planned=("sgd", "adam")))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "compare", interrupted)
+    assert command.main(["compare", "--out", str(tmp_path)]) == 130
+    assert "1 of 2 optimizers had finished" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["comparison.json"]
+
+
+def test_an_interruption_before_anything_has_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "compare", interrupted)
+    (tmp_path / "comparison.png").write_text("old")
+    assert command.main(["compare", "--out", str(tmp_path)]) == 130
+    assert "no optimizer had finished; nothing is written." in capsys.readouterr().err
+    assert (tmp_path / "comparison.png").read_text() == "old"
+
+
+@pytest.fixture
+def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bad input is refused before any training."""
+
+    def compare(*_: object, **__: object) -> None:
+        raise AssertionError("the training has started")
+
+    monkeypatch.setattr(command, "compare", compare)
+
+
+OPTIMIZERS = "adagrad, adam, adam-l2, adamw, all, lion, momentum, nesterov, rmsprop, sgd."
+
+
+@pytest.mark.usefixtures("untrained")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--optimizers", "adamx"], "unknown optimizer `adamx`. Did you mean `adam`?"),
+        (["--optimizers", "sgd,what"], f"unknown optimizer `what`. Known are: {OPTIMIZERS}"),
+        (["--optimizers", ","], "argument --optimizers: no name. Known are: adagrad, "),
+        (["--optimizers"], "argument --optimizers: expected at least one argument"),
+        (
+            ["--seed", "3"],
+            "unknown option `--seed`. Did you mean `--seeds`? Known are: --batch-size, --help, "
+            "--learning-rates, --optimizers, --out, --seeds, --steps.",
+        ),
+        (["--quick=yes"], "unknown option `--quick`. Known are: --batch-size"),
+        (["--seeds", "0"], "argument --seeds: must be a whole number of at least 1; got '0'"),
+        (["--steps", "-5"], "argument --steps: must be a whole number of at least 1; got '-5'"),
+        (["--steps", "many"], "argument --steps: must be a whole number of at least 1"),
+        (["--steps", "1.5"], "argument --steps: must be a whole number of at least 1"),
+        (["--seeds", "nan"], "argument --seeds: must be a whole number of at least 1"),
+        (["--batch-size", "inf"], "argument --batch-size: must be a whole number of at least 1"),
+        (["--batch-size", "1078"], "must be at most 1077, the number of training examples"),
+        (["--learning-rates", "0.1,-0.1"], "must be numbers above 0, such as 0.01 or 1e-3; got '-"),
+        (["--learning-rates", "0"], "argument --learning-rates: must be numbers above 0"),
+        (["--learning-rates", "nan"], "argument --learning-rates: must be numbers above 0"),
+        (["--learning-rates", "1e999"], "argument --learning-rates: must be numbers above 0"),
+        (["--learning-rates", "fast"], "argument --learning-rates: must be numbers above 0"),
+        (["--learning-rates", ","], "argument --learning-rates: no number"),
+    ],
+)
+def test_bad_words_end_with_code_2_and_say_why(
+    words: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        command.main(["compare", *words])
+    assert stopped.value.code == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert "--learning-rates RATE" in err  # the usage
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("untrained")
+@pytest.mark.parametrize("below", ["file", "file/folder", "taken"])
+def test_a_folder_that_cannot_be_written_is_refused(
+    below: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "taken" / "comparison.json").mkdir(parents=True)
+    with pytest.raises(SystemExit) as stopped:
+        command.main(["compare", "--out", str(tmp_path / below)])
+    assert stopped.value.code == 2
+    assert f"argument --out: cannot write to {tmp_path / below}: " in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("untrained")
+@pytest.mark.parametrize("package", ["sklearn", "scipy", "rich", "matplotlib"])
+def test_without_the_extra_the_command_says_what_to_install(
+    package: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    assert command.main(["compare"]) == 2
+    err = capsys.readouterr().err
+    assert f"{package} cannot be imported" in err
+    assert 'pip install "gradxform[compare]"' in err
+
+
+def test_without_a_command_the_known_ones_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        command.main([])
+    assert stopped.value.code == 2
+    assert "{compare}" in capsys.readouterr().err
+
+
+def test_importing_the_library_leaves_the_extra_alone() -> None:
+    code = (
+        "import sys, gradxform, gradxform.comparison.command\n"
+        "print([m for m in ('sklearn', 'scipy', 'rich', 'matplotlib') if m in sys.modules])"
+    )
+    out, err = started("-c", code).communicate(timeout=100)
+    assert (out.strip(), err) == ("[]", "")

@@ -1,0 +1,260 @@
+"""What follows from the runs: the choice, the ranking, the table, the picture and the JSON."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from comparisons import comparison, result
+from rich.console import Console
+
+from gradxform.comparison import statistics
+from gradxform.comparison.figure import figure, save_figure
+from gradxform.comparison.record import save, to_json
+from gradxform.comparison.report import notes, table, title
+from gradxform.comparison.result import Comparison, Reference
+
+BEST = [0.96, 0.97, 0.98, 0.97, 0.96]
+WORSE = [0.86, 0.88, 0.87, 0.86, 0.88]
+NEAR = [0.97, 0.96, 0.97, 0.97, 0.95]
+
+
+def three(**changes: Any) -> Comparison:
+    """A best, one that ties with it and one that does not."""
+    rows = [("worse", WORSE), ("best", BEST), ("near", NEAR)]
+    results = [result(name, validation=[s, s, s], test=[s, s, s]) for name, s in rows]
+    return comparison(*results, **changes)
+
+
+def test_the_setting_is_chosen_by_validation_and_not_by_test() -> None:
+    r = result("a", validation=[[0.5, 0.5], [0.9, 0.7], [0.7, 0.7]], test=[[0.9], [0.1], [0.99]])
+    assert r.chosen == 1
+    assert r.chosen_setting == {"learning_rate": 0.1}
+    assert r.scores.tolist() == [np.float32(0.1)]
+
+
+def test_the_choice_looks_at_the_last_tenth_of_the_training() -> None:
+    validation = np.full((2, 1, 101), 0.9)
+    validation[0, :, :90] = 1.0  # better, until it is too late
+    validation[0, :, 90:] = 0.5
+    validation[0, :, -1] = 0.95  # and lucky at the end
+    still = result("a", validation=[[0.0], [0.0]], test=[[0.0], [0.0]])
+    r = type(still)(
+        still.candidate, np.arange(101), validation, validation, np.zeros((2, 1)), np.zeros((2, 1))
+    )
+    assert r.chosen == 1
+    assert r.final_validation[0, 0] == pytest.approx((10 * 0.5 + 0.95) / 11)
+
+
+def test_equal_settings_leave_the_choice_to_the_first() -> None:
+    assert result("a", validation=[[0.5], [0.9], [0.9]], test=[[0.0]] * 3).chosen == 1
+
+
+def test_what_is_not_a_number_is_never_chosen_and_never_best() -> None:
+    r = result("a", validation=[[math.nan, 1.0], [0.2, 0.2]], test=[[1.0, 1.0], [0.2, 0.2]])
+    assert r.chosen == 1
+    lost = result("lost", validation=[[0.9, 0.9]], test=[[math.nan, 0.9]])
+    c = comparison(lost, r)
+    assert [x.name for x in c.ranking] == ["a", "lost"]
+    assert c.ties == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("validation", "edge"),
+    [
+        ([[0.9], [0.8], [0.7]], ("learning_rate",)),
+        ([[0.7], [0.9], [0.7]], ()),
+        ([[0.7], [0.8], [0.9]], ("learning_rate",)),
+        ([[0.7]], ()),  # a grid of one has no edge
+    ],
+)
+def test_a_choice_at_the_edge_of_the_grid_is_flagged(
+    validation: list[list[float]], edge: tuple[str, ...]
+) -> None:
+    r = result("a", validation=validation, test=[[0.5]] * len(validation))
+    assert r.at_edge == edge
+    c = comparison(r)
+    assert ("!" in printed(c)) == bool(edge)
+    assert any("edge of its grid" in note for note in notes(c)) == bool(edge)
+
+
+def test_runs_diverge_by_a_broken_loss_or_by_ending_above_the_start() -> None:
+    train_loss = np.ones((1, 4, 3))
+    train_loss[0, 1, 1] = math.inf  # broken on the way, though it came back
+    r = result(
+        "a",
+        validation=[[0.5] * 4],
+        test=[[0.5] * 4],
+        train_loss=train_loss,
+        final_loss=np.array([[0.9, 0.9, math.nan, 1.1]]),
+    )
+    assert r.diverged.tolist() == [[False, True, True, True]]
+    assert "3 of 4" in printed(comparison(r))
+
+
+def test_steps_to_a_target_are_those_of_its_first_reach() -> None:
+    r = result("a", validation=[[0.5, 0.5, 0.5]], test=[[0.5] * 3])
+    curves = np.array([[[0.1, 0.96, 0.2], [0.1, 0.2, 0.95], [0.1, 0.2, 0.3]]])
+    r = type(r)(r.candidate, np.array([0, 10, 20]), curves, curves, r.final_loss, r.test)
+    assert r.steps_to(0.95).tolist() == [10, 20, math.inf]
+    assert " 20 " in printed(comparison(r, target=0.95))
+    assert "never" in printed(comparison(r, target=0.97))
+
+
+def test_ties_are_those_that_the_test_cannot_tell_from_the_best() -> None:
+    c = three()
+    assert [r.name for r in c.ranking] == ["best", "near", "worse"]
+    assert c.p_values is not None
+    assert set(c.p_values) == {"near", "worse"}
+    assert c.ties == {"near"}
+
+
+def test_equal_runs_tie() -> None:
+    same = [result(name, validation=[BEST], test=[BEST]) for name in "abc"]
+    assert comparison(*same).ties == {"b", "c"}
+
+
+def test_ties_are_corrected_for_their_number() -> None:
+    # Alone, a p-value of about 0.03 tells them apart; as one of three it does not.
+    other = [x - d for x, d in zip(BEST, [0.0, 0.02, 0.02, 0.01, 0.02], strict=True)]
+    p = statistics.paired_p_value(np.float32(BEST), np.float32(other))
+    assert 0.05 / 3 < p < 0.05
+    best, *others = [
+        result(name, validation=[s], test=[s])
+        for name, s in [("a", BEST), ("b", other), ("c", other), ("d", other)]
+    ]
+    assert comparison(best, others[0]).ties == frozenset()
+    assert comparison(best, *others).ties == {"b", "c", "d"}
+
+
+def test_one_seed_proves_nothing() -> None:
+    c = comparison(
+        *(result(n, validation=[[0.9]], test=[[s]]) for n, s in [("a", 0.9), ("b", 0.1)])
+    )
+    assert c.p_values is None
+    assert c.ties is None
+    assert "One seed proves nothing" in notes(c)[0]
+    text = printed(c)
+    assert "±" not in text
+    assert "tie" not in text
+    assert "best" not in text
+
+
+def printed(c: Comparison, width: int = 80) -> str:
+    console = Console(width=width)
+    with console.capture() as capture:
+        console.print(table(c, width))
+    return capture.get()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_table_has_a_row_for_each_and_fits(width: int) -> None:
+    long = "logistic regression"
+    c = three(
+        target=0.5,
+        percent=True,
+        metric_name="accuracy",
+        references=(Reference(long, 0.9667, 0.9639),),
+    )
+    text = printed(c, width)
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+    rows = {line.split()[0]: line for line in text.splitlines() if line.split()}
+    assert "96.80 ± 0.37 best" in " ".join(rows["best"].split())
+    assert "tie" in rows["near"]
+    assert "tie" not in rows["worse"]
+    assert "0 of 15" in rows["worse"]
+    assert "96.67 96.39" in " ".join(rows["logistic"].split())
+    assert text.index("best ") < text.index("near ") < text.index("worse ") < text.index(long)
+
+
+def test_the_picture_shows_every_candidate_and_its_choice(tmp_path: Path) -> None:
+    c = three(percent=True, metric_name="accuracy", references=(Reference("other", 0.9, 0.9),))
+    picture = figure(c)
+    curves, profiles = picture.axes
+    assert [line.get_label() for line in curves.lines[:3]] == [
+        "worse (0.01)", "best (0.01)", "near (0.01)",
+    ]  # fmt: skip
+    assert "validation accuracy (%)" in curves.get_ylabel()
+    rings = [line for line in profiles.lines if line.get_markersize() > 10]
+    assert [float(ring.get_xdata()[0]) for ring in rings] == [0.01] * 3
+    assert float(rings[1].get_ydata()[0]) == pytest.approx(100 * np.mean(BEST))
+    assert title(c) in picture.get_suptitle()
+    save_figure(c, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("percent", [True, False])
+def test_a_picture_can_be_drawn_of_perfect_and_of_hopeless_runs(
+    percent: bool, tmp_path: Path
+) -> None:
+    perfect = result("perfect", validation=[[1.0], [0.0]], test=[[1.0], [0.0]])
+    lost = result("lost", validation=[[math.nan], [math.nan]], test=[[math.nan]] * 2)
+    save_figure(comparison(perfect, lost, percent=percent), tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size > 10_000
+
+
+def strict(text: str) -> Any:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_the_json_is_strict_and_holds_what_repeating_needs() -> None:
+    final_loss = np.float32([[0.1, math.nan, 0.3, 0.4, math.inf]])
+    odd = result("odd", validation=[NEAR], test=[NEAR], final_loss=final_loss)
+    c = comparison(
+        *three().results,
+        odd,
+        target=0.96,
+        references=(Reference("r", 0.5, 0.25, "Model()"),),
+        details={"split_seed": 3},
+    )
+    found = strict(to_json(c))
+    assert found["complete"] is True
+    assert found["training"] == {
+        "seeds": [0, 1, 2, 3, 4], "steps": 10, "batch_size": 4, "evaluate_every": 1,
+    }  # fmt: skip
+    assert found["task"]["details"] == {"split_seed": 3}
+    assert found["task"]["examples"] == {"train": 20, "validation": 10, "test": 10}
+    for package in ("python", "gradxform", "jax", "optax", "numpy", "scikit-learn", "scipy"):
+        assert found["versions"][package][0].isdigit()
+    assert found["ranking"]["names"] == ["best", "near", "odd", "worse"]
+    assert found["ranking"]["ties_with_best"] == ["near", "odd"]
+    assert set(found["ranking"]["p_values_against_best"]) == {"near", "odd", "worse"}
+    assert found["references"] == [
+        {"name": "r", "recipe": "Model()", "validation": 0.5, "test": 0.25}
+    ]
+    by_name = {entry["name"]: entry for entry in found["candidates"]}
+    entry = by_name["near"]
+    assert entry["recipe"] == "sgd(learning_rate=tunable(0.1))"
+    assert entry["grid"] == {"learning_rate": [0.01, 0.1, 1.0]}
+    assert entry["chosen_setting"] == {"learning_rate": 0.01}
+    assert entry["at_edge_of_grid"] == ["learning_rate"]
+    assert entry["steps_to_target"] == [0.0, 0.0, 0.0, 0.0, None]
+    np.testing.assert_array_equal(np.float32(entry["test"]), c["near"].test)
+    np.testing.assert_array_equal(np.float32(entry["validation"]), c["near"].validation)
+    assert by_name["odd"]["final_train_loss"] == [[0.1, None, 0.3, 0.4, None]]
+    assert by_name["odd"]["diverged"] == [[False, True, False, False, True]]
+
+
+def test_the_json_replaces_what_was_there_in_one_move(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("before")
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        save(three(details={"odd": object()}), path)
+    assert path.read_text() == "before"
+    unfinished = three(planned=("worse", "best", "near", "never"))
+    save(unfinished, path)
+    assert strict(path.read_text())["complete"] is False
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_results_are_found_by_name() -> None:
+    assert three()["near"].name == "near"
+    with pytest.raises(KeyError, match="no result of `other`; finished are: worse, best, near"):
+        three()["other"]
