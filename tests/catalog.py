@@ -5,8 +5,29 @@ so a new block is a file and a row. An exception to a law is a trait of the row,
 test.
 """
 
-from rows import foundation, schedules
+from rows import (
+    adam_family,
+    adam_successors,
+    adaptive_rate,
+    decay,
+    foundation,
+    layerwise,
+    low_memory,
+    schedules,
+    shaping,
+    wrappers,
+)
 from rows.row import Row, ScheduleRow
 
-CATALOG: tuple[Row, ...] = (*foundation.ROWS,)
+CATALOG: tuple[Row, ...] = (
+    *foundation.ROWS,
+    *adam_family.ROWS,
+    *adam_successors.ROWS,
+    *adaptive_rate.ROWS,
+    *shaping.ROWS,
+    *layerwise.ROWS,
+    *low_memory.ROWS,
+    *decay.ROWS,
+    *wrappers.ROWS,
+)
 SCHEDULES: tuple[ScheduleRow, ...] = (*schedules.ROWS,)

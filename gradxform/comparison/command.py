@@ -14,6 +14,7 @@ from .candidate import Candidate
 from .compare import Progress, compare
 from .defaults import default_candidates
 from .digits import digits_references, digits_task
+from .everything import all_candidates
 from .extra import PACKAGES, require_extra
 from .figure import save_figure
 from .record import save
@@ -73,13 +74,15 @@ class _Parser:
             description=_DESCRIPTION,
             allow_abbrev=False,
         )
-        self.candidates = {candidate.name: candidate for candidate in default_candidates()}
+        self.candidates = {candidate.name: candidate for candidate in all_candidates()}
+        self.standard = [candidate.name for candidate in default_candidates()]
         options: dict[str, dict[str, Any]] = {
             "--optimizers": {
                 "nargs": "+",
                 "metavar": "NAME",
-                "default": ["all"],
-                "help": f"any of {', '.join(self.candidates)}, or all (the default)",
+                "default": ["standard"],
+                "help": f"standard (the default: {', '.join(self.standard)}), all, or any of "
+                f"{', '.join(name for name in self.candidates if name not in self.standard)}",
             },
             "--seeds": {"type": _count, "metavar": "N", "default": 5, "help": "how many"},
             "--steps": {"type": _count, "metavar": "N", "default": 1000, "help": "of training"},
@@ -113,8 +116,11 @@ class _Parser:
     def _chosen(self, names: list[str], rates: list[str] | None) -> tuple[Candidate, ...]:
         """The candidates that are asked for, in the order of the default ones."""
         wanted = {name.lower().replace("_", "-") for name in _words(names)}
-        for name in sorted(wanted - {*self.candidates, "all"}):
-            hint = check.nearest(name, [*self.candidates, "all"])
+        if "standard" in wanted:
+            wanted.update(self.standard)
+        groups = {"all", "standard"}
+        for name in sorted(wanted - groups - {*self.candidates}):
+            hint = check.nearest(name, [*self.candidates, *groups])
             self.compare.error(f"argument --optimizers: unknown optimizer `{name}`.{hint}")
         if not wanted:
             self.compare.error(

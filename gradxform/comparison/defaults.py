@@ -1,6 +1,4 @@
-"""The optimizers that `gradxform compare` compares, each with a grid of its own scale."""
-
-from collections.abc import Sequence
+"""The nine standard optimizers, each with a grid of its own scale."""
 
 import optax
 
@@ -27,24 +25,25 @@ def default_candidates() -> tuple[Candidate, ...]:
         add_l2_regularization(), scale_by_adam(), scale_by_learning_rate(tunable(0.001))
     )
     return (
-        _candidate("sgd", sgd(tunable(0.1)), _rates(0.01)),
-        _candidate("momentum", sgd(tunable(0.01), momentum=0.9), _rates(0.001)),
-        _candidate("nesterov", sgd(tunable(0.01), momentum=0.9, nesterov=True), _rates(0.001)),
-        _candidate("adagrad", adagrad(tunable(0.01)), _rates(0.001)),
-        _candidate("rmsprop", rmsprop(tunable(0.001)), _rates(0.0001)),
-        _candidate("adam", adam(tunable(0.001)), _rates(0.0001)),
-        _candidate("adam-l2", adam_l2, _rates(0.0001)),
-        _candidate("adamw", adamw(tunable(0.001)), _rates(0.0001)),
-        _candidate("lion", lion(tunable(0.0003)), _rates(0.00001)),
+        with_rates("sgd", sgd(tunable(0.1)), 0.01),
+        with_rates("momentum", sgd(tunable(0.01), momentum=0.9), 0.001),
+        with_rates("nesterov", sgd(tunable(0.01), momentum=0.9, nesterov=True), 0.001),
+        with_rates("adagrad", adagrad(tunable(0.01)), 0.001),
+        with_rates("rmsprop", rmsprop(tunable(0.001)), 0.0001),
+        with_rates("adam", adam(tunable(0.001)), 0.0001),
+        with_rates("adam-l2", adam_l2, 0.0001),
+        with_rates("adamw", adamw(tunable(0.001)), 0.0001),
+        with_rates("lion", lion(tunable(0.0003)), 0.00001),
     )
 
 
-def _candidate(
-    name: str, transformation: optax.GradientTransformation, rates: Sequence[float]
-) -> Candidate:
+def with_rates(name: str, transformation: optax.GradientTransformation, lowest: float) -> Candidate:
+    """A candidate that tries three decades of learning rates from `lowest` on.
+
+    Args:
+      name: what tables call it.
+      transformation: an optimizer whose `learning_rate` is tunable.
+      lowest: the smallest rate; 0.001 stands for 0.001, 0.003, 0.01, ..., 1.
+    """
+    rates = [float(f"{lowest * factor:.1g}") for factor in (1, 3, 10, 30, 100, 300, 1000)]
     return Candidate(name, transformation, {"learning_rate": rates})
-
-
-def _rates(lowest: float) -> list[float]:
-    """Three decades from `lowest` on: 0.001, 0.003, 0.01, ..., 1."""
-    return [float(f"{lowest * factor:.1g}") for factor in (1, 3, 10, 30, 100, 300, 1000)]

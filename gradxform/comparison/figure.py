@@ -54,8 +54,13 @@ def figure(comparison: Comparison, key: str = "learning_rate") -> "Figure":
     out = Figure(figsize=(12, 6.6), layout="constrained")
     curves, profiles = out.subplots(1, 2, sharey=True)
     scale = 100.0 if c.percent else 1.0
-    for i, result in enumerate(c.results):
-        color, dash = _STYLES[i % len(_STYLES)]
+    crowded = len(c.results) > len(_STYLES)
+    shown = [r for r in c.results if not crowded or r in c.ranking[: len(_STYLES)]]
+    if crowded:  # more curves than anyone can tell apart: the rest is a backdrop
+        for result in c.results:
+            if result not in shown:
+                _draw_curve(curves, result, {"color": "0.85", "linewidth": 1.0}, scale, named=False)
+    for result, (color, dash) in zip(shown, _STYLES, strict=False):
         style = {"color": color, "linestyle": dash, "linewidth": 1.6}
         _draw_curve(curves, result, style, scale)
         if key in result.candidate.grid:
@@ -91,6 +96,8 @@ def figure(comparison: Comparison, key: str = "learning_rate") -> "Figure":
     columns = min(len(labels), 5)
     out.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
     band = "band: ± 1 standard error" if len(c.seeds) > 1 else "one seed proves nothing"
+    if crowded:
+        band += f"; the best {len(shown)} of {len(c.results)} in colour"
     out.suptitle(f"Optimizers on {title(c)} ({band})")
     return out
 
@@ -101,7 +108,9 @@ def save_figure(comparison: Comparison, path: str | Path) -> None:
     write_whole(path, lambda part: picture.savefig(part, dpi=150, format="png"))
 
 
-def _draw_curve(axes: "Axes", result: CandidateResult, style: dict[str, Any], scale: float) -> None:
+def _draw_curve(
+    axes: "Axes", result: CandidateResult, style: dict[str, Any], scale: float, named: bool = True
+) -> None:
     values = scale * result.validation[result.chosen].T
     label = f"{result.name} ({setting_text(result.chosen_setting)})"
     # A logarithmic axis has no place for step 0, where all are equal, and hundreds of points at
@@ -111,7 +120,10 @@ def _draw_curve(axes: "Axes", result: CandidateResult, style: dict[str, Any], sc
         np.array([np.mean(series[1:][span], axis=0) for span in spans])
         for series in (result.evaluated, values)
     )
-    _draw_band(axes, steps, means, style, label=label)
+    if named:
+        _draw_band(axes, steps, means, style, label=label)
+    else:
+        axes.plot(steps, np.mean(means, axis=-1), **style, zorder=0.5)
 
 
 def _spans(steps: np.ndarray) -> list[slice]:

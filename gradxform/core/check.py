@@ -140,6 +140,20 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class Known:
+    """A number that shapes the program, so that it cannot be traced."""
+
+    rule: Interval
+    kind = "float"
+
+    def __call__(self, call: str, name: str, value: Any) -> float:
+        """The value as a float."""
+        if is_traced(value):
+            fail(call, name, value, "a number that is known when the call is made")
+        return float(self.rule(call, name, value))
+
+
+@dataclass(frozen=True)
 class Whole:
     """A Python whole number from `low` on: it shapes the program, so it cannot be traced."""
 

@@ -9,29 +9,44 @@ them: with `total_steps=` they are fractions of the run, with `steps_per_epoch=`
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any
 
 from . import check
 
+# The last step that an int32 counter reaches.
+LONGEST = 2**31 - 1
 
+
+@dataclass(frozen=True)
 class LengthRule:
-    """A number of steps; of any unit where the unit is given."""
+    """A number of steps; of any unit where the unit is given.
 
+    Attributes:
+      low: the fewest steps: 1, or 0 for a part that may be left out.
+    """
+
+    low: int = 1
     kind = "int"
 
     def __call__(self, call: str, name: str, value: Any) -> int:
         """The length in whole steps."""
-        return check.Whole()(call, name, value)
+        steps = check.Whole(self.low)(call, name, value)
+        if steps > LONGEST:
+            check.fail(call, name, value, f"at most {LONGEST}, where the step counter ends")
+        return steps
 
     def measured(self, call: str, name: str, value: Any, high: float) -> float:
-        """The length as a number in another unit, above 0 and at most `high`."""
-        number: float = check.Interval(low=0.0, low_open=True, high=high)(call, name, value)
-        return number
+        """The length as a number in another unit, at most `high`."""
+        if check.is_traced(value):
+            check.fail(call, name, value, "known when the schedule is built")
+        rule = check.Interval(low=0.0, low_open=self.low > 0, high=high)
+        return float(rule(call, name, value))
 
     def in_steps(self, call: str, name: str, value: float, unit: float) -> int:
         """The length in whole steps, of which a unit has `unit`."""
-        return check.Whole()(call, name, round(value * unit))
+        return self(call, name, round(value * unit))
 
 
 class BoundariesRule:
@@ -67,6 +82,7 @@ class BoundariesRule:
 
 
 Steps = Annotated[int, LengthRule()]
+StepsOrZero = Annotated[int, LengthRule(low=0)]
 Boundaries = Annotated[Sequence[int], BoundariesRule()]
 
 # The keywords that change the unit, and the largest length in each of them.

@@ -40,7 +40,7 @@ def widest(a: Any, b: Any) -> np.dtype[Any]:
         return np.dtype("float32")
     if any(narrow):  # 8-bit floats have no promotion path of their own
         return b if narrow[0] else a
-    return jnp.promote_types(a, b)
+    return np.promote_types(a, b)  # unlike JAX's, the same in every promotion mode
 
 
 def at_precision(x: Any, precision: np.dtype[Any]) -> jax.Array:

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import check, lengths
+from . import check, lengths, numerics
 from .factory import Signature
-from .hyperparams import Tunable
+from .hyperparams import Feedback, Tunable
 from .recipe import Recipe, rebuild, render
 
 P = ParamSpec("P")
@@ -20,8 +20,8 @@ P = ParamSpec("P")
 class StepFunction:
     """A schedule: a closed form in the step alone, counted from 0.
 
-    It takes a Python int, a traced integer or an array of steps, and returns float32 of the same
-    shape. Steps below 0 count as 0.
+    It takes a Python int, a traced integer or an array of steps, and returns float32 (float64
+    where JAX has it enabled) of the same shape. Steps below 0 count as 0.
 
     Attributes:
       recipe: the call that built the schedule.
@@ -36,15 +36,15 @@ class StepFunction:
     def __call__(self, step: Any) -> jax.Array:
         """The value at `step`."""
         if isinstance(step, int):
-            step = min(step, np.iinfo(np.int32).max)
+            step = max(0, min(step, np.iinfo(np.int32).max))
         step = jnp.asarray(step)
         if not jnp.issubdtype(step.dtype, np.integer):
             raise TypeError(
                 f"`{self.recipe.name}(...)(step)`: steps are whole numbers; "
                 f"got {step.dtype}{list(step.shape)}."
             )
-        value = self._function(jnp.maximum(step, jnp.zeros_like(step)))
-        return jnp.broadcast_to(jnp.asarray(value, jnp.float32), step.shape)
+        value = self._function(_counted(step))
+        return jnp.broadcast_to(jnp.asarray(value, numerics.scalar_dtype()), step.shape)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, StepFunction) and self.recipe == other.recipe
@@ -57,6 +57,25 @@ class StepFunction:
 
     def __reduce__(self) -> Any:
         return rebuild, (self.recipe.factory, self.recipe.shown)
+
+
+def _counted(step: jax.Array) -> jax.Array:
+    """The step as a signed integer that counts past the end of every schedule, at least 0."""
+    if step.dtype.itemsize < 4:
+        step = step.astype(np.int32)
+    elif jnp.issubdtype(step.dtype, np.unsignedinteger):
+        signed = np.dtype(f"int{8 * step.dtype.itemsize}")
+        step = jnp.minimum(step, np.iinfo(signed).max).astype(signed)
+    return jnp.maximum(step, jnp.zeros_like(step))
+
+
+def _as_computed(argument: Any) -> Any:
+    """An argument whose arrays, if it holds any, have the dtype of the schedule's values."""
+
+    def one(x: Any) -> Any:
+        return x.astype(numerics.scalar_dtype()) if isinstance(x, jax.Array) else x
+
+    return jax.tree.map(one, argument, is_leaf=callable)
 
 
 class ScheduleSignature(Signature):
@@ -87,7 +106,7 @@ class ScheduleSignature(Signature):
     def in_steps(self, bound: inspect.BoundArguments) -> inspect.BoundArguments:
         """The arguments of the factory itself, with its lengths in steps."""
         unit = self._unit(bound)
-        arguments = {name: bound.arguments[name] for name in self.own.parameters}
+        arguments = {name: _as_computed(bound.arguments[name]) for name in self.own.parameters}
         if unit is not None:
             size = bound.arguments[unit]
             for name, rule in self.lengths.items():
@@ -136,6 +155,11 @@ class NumberOrScheduleRule:
                 "tunable to the transformation, or build the schedule from a traced number under "
                 "`jax.vmap`."
             )
+        if isinstance(value, Feedback):
+            raise TypeError(
+                f"`{call}({name}={check.brief(value)})`: a schedule sees the step only. Turn it "
+                f"round: `{value.recipe.name}(...)` takes a schedule as its value."
+            )
         return value if callable(value) else check.Interval()(call, name, value)
 
 
@@ -151,6 +175,20 @@ class SchedulesRule:
         return tuple(NumberOrScheduleRule()(call, name, item) for item in value)
 
 
+class NumbersRule:
+    """Several finite numbers."""
+
+    kind = "Sequence[float]"
+
+    def __call__(self, call: str, name: str, value: Any) -> tuple[Any, ...]:
+        """The numbers as a tuple, so that a list or an array equals it."""
+        is_array = isinstance(value, jax.Array | np.ndarray) and value.ndim == 1
+        if not is_array and not isinstance(value, list | tuple):
+            check.fail(call, name, value, "a list of numbers")
+        return tuple(check.Interval()(call, f"{name}[{i}]", x) for i, x in enumerate(value))
+
+
+Numbers = Annotated[Sequence[float | jax.Array], NumbersRule()]
 Schedules = Annotated[Sequence[float | jax.Array | Callable[..., Any]], SchedulesRule()]
 NumberOrSchedule = Annotated[float | jax.Array | Callable[..., Any], NumberOrScheduleRule()]
 

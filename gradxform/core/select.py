@@ -1,30 +1,35 @@
 """Which parameters a transformation applies to."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import numpy as np
 
 from . import check
 
-# None (everything), a tree or prefix tree of bools, or a function from params to such a tree.
-Mask = Any | Callable[[Any], Any] | None
+
+class MaskRule:
+    """`None` (everything), a tree or prefix tree of bools, or a function of params to one."""
+
+    kind = "Mask"
+
+    def __call__(self, call: str, name: str, value: Any) -> Any:
+        """The mask as it is."""
+        if value is not None and not _is_function(value):
+            _require_bools(call, name, value)
+        return value
 
 
-def mask_tree(call: str, mask: Mask, params: Any) -> Any:
+Mask = Annotated[Any, MaskRule()]
+
+
+def mask_tree(call: str, mask: Any, params: Any) -> Any:
     """`mask` as a tree of Python bools with the structure of `params`; None where it is None."""
     if mask is None:
         return None
-    # An Equinox module may be a mask *and* be callable: a function is a single callable leaf.
-    if callable(mask) and all(leaf is mask for leaf in jax.tree.leaves(mask)):
+    if _is_function(mask):
         mask = mask(params)
-    for leaf in jax.tree.leaves(mask):
-        if check.is_traced(leaf) or not isinstance(leaf, bool | np.bool_):
-            raise TypeError(
-                f"`{call}(mask=...)`: a mask holds Python bools, True where the transformation "
-                f"applies; got {check.brief(leaf)}."
-            )
+        _require_bools(call, "mask", mask)
     try:
         return jax.tree.broadcast(mask, params)
     except ValueError:
@@ -32,3 +37,17 @@ def mask_tree(call: str, mask: Mask, params: Any) -> Any:
             f"`{call}(mask=...)`: the mask must be a tree, or a prefix of the tree, of the "
             f"parameters; got {jax.tree.structure(mask)} for {jax.tree.structure(params)}."
         ) from None
+
+
+def _is_function(mask: Any) -> bool:
+    # An Equinox module may be a mask *and* be callable: a function is a single callable leaf.
+    return callable(mask) and all(leaf is mask for leaf in jax.tree.leaves(mask))
+
+
+def _require_bools(call: str, name: str, mask: Any) -> None:
+    for leaf in jax.tree.leaves(mask):
+        if check.is_traced(leaf) or not isinstance(leaf, bool | np.bool_):
+            raise TypeError(
+                f"`{call}({name}=...)`: a mask holds Python bools, True where the transformation "
+                f"applies; got {check.brief(leaf)}."
+            )

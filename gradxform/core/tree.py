@@ -68,14 +68,18 @@ def lift(
             **{name: column[index] for name, column in beside.items()},
             **{name: _at_precision_of(scalar, precision) for name, scalar in scalars.items()},
         )
-        new, *kept = out if buffers else (out,)
-        results.append((new, *jax.tree.map(lambda x, old: x.astype(old.dtype), kept, mine)))
+        u, *after = out if buffers else (out,)
+        results.append((u, *jax.tree.map(lambda x, old: x.astype(old.dtype), after, mine)))
 
-    trees = [
-        jax.tree.unflatten(structure, [result[i] for result in results])
-        for i in range(1 + len(buffers))
+    new = jax.tree.unflatten(structure, [result[0] for result in results])
+    if not buffers:
+        return new
+    # Each buffer in its own structure: it may have no boxes where the updates have some.
+    kept = [
+        jax.tree.unflatten(jax.tree.structure(old), jax.tree.leaves([r[i] for r in results]))
+        for i, old in enumerate(buffers, start=1)
     ]
-    return tuple(trees) if buffers else trees[0]
+    return new, *kept
 
 
 def _precision(*arrays: Any) -> np.dtype[Any]:
@@ -117,7 +121,7 @@ def narrow(wide: Any, updates: Any, params: Any = None) -> Any:
         dtype = jnp.asarray(g).dtype
         if p is not None:
             dtype = numerics.widest(dtype, jnp.asarray(p).dtype)
-        return new.astype(dtype)
+        return jnp.asarray(new).astype(dtype)
 
     return jax.tree.unflatten(structure, list(map(rounded, leaves, *columns)))
 
@@ -134,7 +138,8 @@ def zeros_like(params: Any, dtype: Any = None, *, real: bool = False, fill: Any 
     """
 
     def one(p: Any) -> Any:
-        own = numerics.wide_dtype(p.dtype if hasattr(p, "dtype") else jnp.result_type(p))
+        dtype_of_p = p.dtype if hasattr(p, "dtype") else jnp.result_type(p)
+        own = numerics.wide_dtype(jax.dtypes.canonicalize_dtype(dtype_of_p))
         if jnp.issubdtype(own, np.complexfloating) and real:
             own = numerics.real_dtype(own)
         if dtype is not None:
@@ -142,7 +147,9 @@ def zeros_like(params: Any, dtype: Any = None, *, real: bool = False, fill: Any 
             own = jnp.promote_types(dtype, "complex64") if is_complex else jnp.dtype(dtype)
         if check.is_traced(p):
             # Under `jit`, `full_like` forgets the sharding; a value computed from `p` follows it.
-            return numerics.filled_like(p, 0).astype(own) + jnp.asarray(fill, own)
+            return numerics.filled_like(p.real if real else p, 0).astype(own) + jnp.asarray(
+                fill, own
+            )
         return jnp.full_like(p, fill, own)
 
     return jax.tree.map(one, params)

@@ -1,13 +1,15 @@
-"""Optimizers that divide by the size of past gradients: AdaGrad, RMSprop, Adam, AdamW."""
+"""Optimizers that divide by the size of past gradients, from AdaGrad to AdamW and NovoGrad."""
 
 from ..core import check
 from ..core.arguments import Decay, DType, LearningRate, Mask, NonNegative, NonNegativeNumber
 from ..core.factory import optimizer
 from ..core.types import GradientTransformation
+from ..transforms.adadelta import scale_by_adadelta
 from ..transforms.adam import scale_by_adam
 from ..transforms.decay import add_decoupled_weight_decay
 from ..transforms.momentum import scale_by_momentum
 from ..transforms.rms import scale_by_rms, scale_by_rss
+from ..transforms.running_norm import scale_by_running_norm
 from ..transforms.scale import scale_by_learning_rate
 from ..wrappers.chain import chain
 
@@ -18,16 +20,19 @@ def adagrad(
     initial_accumulator_value: NonNegativeNumber = 0.0,
     eps: NonNegative = 1e-10,
     *,
+    eps_in_sqrt: bool = False,
     state_dtype: DType | None = None,
 ) -> GradientTransformation:
     """AdaGrad: steps that shrink where gradients have been large; for sparse features.
 
-    `initial_accumulator_value`, `eps`, `state_dtype`: see `scale_by_rss`. The defaults are the
-    paper's and torch's; optax starts from 0.1 and adds eps = 1e-7 under the root. State: 4 bytes
-    a parameter.
+    `initial_accumulator_value`, `eps`, `eps_in_sqrt`, `state_dtype`: see `scale_by_rss`. The
+    defaults are the paper's and torch's; optax starts from 0.1 and adds eps = 1e-7 under the root.
+    State: 4 bytes a parameter.
     """
     return chain(
-        scale_by_rss(initial_accumulator_value, eps, state_dtype=state_dtype),
+        scale_by_rss(
+            initial_accumulator_value, eps, eps_in_sqrt=eps_in_sqrt, state_dtype=state_dtype
+        ),
         scale_by_learning_rate(learning_rate),
     )
 
@@ -39,26 +44,49 @@ def rmsprop(
     eps: NonNegative = 1e-8,
     *,
     centered: bool = False,
+    eps_in_sqrt: bool = False,
     momentum: Decay | None = None,
     nesterov: bool = False,
     state_dtype: DType | None = None,
 ) -> GradientTransformation:
     """RMSprop: gradients over their recent root-mean-square; for recurrent nets and RL.
 
-    `decay`, `eps`, `centered`, `state_dtype`: see `scale_by_rms`. `momentum`, `nesterov`: see
-    `scale_by_momentum`, which comes after the division. State: 4 bytes a parameter, 4 more each
-    for `centered` and `momentum`. torch calls `decay` alpha and sets it to 0.99.
+    `decay`, `eps`, `centered`, `eps_in_sqrt`, `state_dtype`: see `scale_by_rms`. `momentum`,
+    `nesterov`: see `scale_by_momentum`, which comes after the division. State: 4 bytes a
+    parameter, 4 more each for `centered` and `momentum`. torch calls `decay` alpha and sets it to
+    0.99; optax's default is `eps_in_sqrt=True`.
     """
     check.require(
         momentum is not None or not nesterov,
         "`nesterov=True` needs a velocity: pass `momentum=0.9`.",
     )
-    scaling = scale_by_rms(decay, eps, centered=centered, state_dtype=state_dtype)
+    scaling = scale_by_rms(
+        decay, eps, centered=centered, eps_in_sqrt=eps_in_sqrt, state_dtype=state_dtype
+    )
     if momentum is None:
         return chain(scaling, scale_by_learning_rate(learning_rate))
     return chain(
         scaling,
         scale_by_momentum(momentum, nesterov, state_dtype=state_dtype),
+        scale_by_learning_rate(learning_rate),
+    )
+
+
+@optimizer
+def adadelta(
+    learning_rate: LearningRate = 1.0,
+    rho: Decay = 0.95,
+    eps: NonNegative = 1e-6,
+    *,
+    state_dtype: DType | None = None,
+) -> GradientTransformation:
+    """AdaDelta: steps in the size of past steps; the paper knows no learning rate.
+
+    `rho`, `eps`, `state_dtype`: see `scale_by_adadelta`; torch and optax set `rho` to 0.9. Their
+    `weight_decay` is `add_l2_regularization` in front. State: 8 bytes a parameter.
+    """
+    return chain(
+        scale_by_adadelta(rho, eps, state_dtype=state_dtype),
         scale_by_learning_rate(learning_rate),
     )
 
@@ -70,14 +98,16 @@ def adam(
     b2: Decay = 0.999,
     eps: NonNegative = 1e-8,
     *,
+    eps_in_sqrt: bool = False,
     state_dtype: DType | None = None,
 ) -> GradientTransformation:
     """Adam: steps of about the learning rate in every coordinate; 1e-3 is usual.
 
-    `b1`, `b2`, `eps`, `state_dtype`: see `scale_by_adam`. State: 8 bytes a parameter.
+    `b1`, `b2`, `eps`, `eps_in_sqrt`, `state_dtype`: see `scale_by_adam`; with its `nesterov` this
+    is `nadam`. State: 8 bytes a parameter.
     """
     return chain(
-        scale_by_adam(b1, b2, eps, state_dtype=state_dtype),
+        scale_by_adam(b1, b2, eps, eps_in_sqrt=eps_in_sqrt, state_dtype=state_dtype),
         scale_by_learning_rate(learning_rate),
     )
 
@@ -90,17 +120,44 @@ def adamw(
     eps: NonNegative = 1e-8,
     weight_decay: NonNegative = 0.01,
     *,
+    eps_in_sqrt: bool = False,
     mask: Mask = None,
     state_dtype: DType | None = None,
 ) -> GradientTransformation:
     """Adam with decoupled weight decay: -learning_rate (adam(g) + weight_decay w).
 
-    `b1`, `b2`, `eps`, `state_dtype`: see `scale_by_adam`. `weight_decay`, `mask`: see
-    `add_decoupled_weight_decay`; the default is torch's, optax's is 1e-4. State: 8 bytes a
+    `b1`, `b2`, `eps`, `eps_in_sqrt`, `state_dtype`: see `scale_by_adam`. `weight_decay`, `mask`:
+    see `add_decoupled_weight_decay`; the default is torch's, optax's is 1e-4. State: 8 bytes a
     parameter.
     """
     return chain(
-        scale_by_adam(b1, b2, eps, state_dtype=state_dtype),
+        scale_by_adam(b1, b2, eps, eps_in_sqrt=eps_in_sqrt, state_dtype=state_dtype),
         add_decoupled_weight_decay(weight_decay, mask=mask),
+        scale_by_learning_rate(learning_rate),
+    )
+
+
+@optimizer
+def novograd(
+    learning_rate: LearningRate,
+    momentum: Decay = 0.95,
+    decay: Decay = 0.98,
+    eps: NonNegative = 1e-8,
+    weight_decay: NonNegative = 0.0,
+    *,
+    mask: Mask = None,
+    state_dtype: DType | None = None,
+) -> GradientTransformation:
+    """NovoGrad: momentum of gradients that each array divides by its running norm.
+
+    `decay`, `eps`: see `scale_by_running_norm`. `momentum`, `state_dtype`: see `scale_by_momentum`.
+    They are β2 and β1 in the paper; optax calls them b2 and b1 and has 0.25 and 0.9.
+    `weight_decay`, `mask`: see `add_decoupled_weight_decay`, which comes before the momentum, as in
+    the paper. State: 4 bytes a parameter.
+    """
+    return chain(
+        scale_by_running_norm(decay, eps),
+        add_decoupled_weight_decay(weight_decay, mask=mask),
+        scale_by_momentum(momentum, state_dtype=state_dtype),
         scale_by_learning_rate(learning_rate),
     )

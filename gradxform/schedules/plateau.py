@@ -1,14 +1,16 @@
 """Reduce on plateau: a value that drops when what it watches stops improving."""
 
-from typing import Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
 
-from ..core import numerics
-from ..core.arguments import Count, NonNegativeNumber, PositiveNumber, WholeNumber
+from ..core import check, numerics
+from ..core.arguments import Count, NonNegativeNumber, WholeNumber
 from ..core.feedback import Functions, feedback
 from ..core.schedule import NumberOrSchedule, as_schedule
+
+Reduction = Annotated[Any, check.Interval(low=0.0, low_open=True, high=1.0, high_open=True)]
 
 
 class ReduceOnPlateauState(NamedTuple):
@@ -25,7 +27,7 @@ class ReduceOnPlateauState(NamedTuple):
 @feedback
 def reduce_on_plateau(
     value: NumberOrSchedule,
-    factor: PositiveNumber = 0.1,
+    factor: Reduction = 0.1,
     patience: WholeNumber = 10,
     *,
     mode: Literal["min", "max"] = "min",
@@ -47,36 +49,41 @@ def reduce_on_plateau(
     beginning with the update that reports the last of them.
 
     Args:
-      value: a number or a schedule; the reduction multiplies it.
-      factor: what one reduction multiplies by.
+      value: a number of at least 0, or a schedule; the reduction multiplies it.
+      factor: what one reduction multiplies by, in (0, 1).
       patience: how many readings without improvement are let pass.
       mode: whether smaller ("min") or larger ("max") is better.
-      rtol: how much better counts, as a fraction of the best reading.
+      rtol: how much better counts, as a fraction of the best reading. torch's relative threshold
+        is the same for values above 0.
       atol: how much better counts, in units of the reading.
       cooldown: how many readings are ignored after a reduction.
       every: how many calls make one reading, which is their mean: the steps of an epoch where
         each step reports its loss.
-      min_value: the reduced value is never below this.
+      min_value: the reduced value is never below this. torch has a second floor, which ignores
+        reductions by less than 1e-8 (`eps`).
     """
+    check.require(
+        not isinstance(value, float) or value >= 0.0,
+        f"`value` must be at least 0, or a schedule; got {value}.",
+    )
     sign = 1.0 if mode == "min" else -1.0
     base = as_schedule(value)
 
     def init() -> ReduceOnPlateauState:
-        dtype = numerics.scalar_dtype()
         return ReduceOnPlateauState(
-            scale=jnp.ones((), dtype),
-            best=jnp.full((), sign * jnp.inf, dtype),
+            scale=_number(1.0),
+            best=_number(sign * jnp.inf),
             bad_readings=jnp.zeros((), jnp.int32),
             cooldown_left=jnp.zeros((), jnp.int32),
-            total=jnp.zeros((), dtype),
+            total=_number(0.0),
             gathered=jnp.zeros((), jnp.int32),
         )
 
-    def observe(state: ReduceOnPlateauState, value: Array) -> ReduceOnPlateauState:
-        total = state.total + jnp.asarray(value, state.total.dtype)
+    def observe(state: ReduceOnPlateauState, value: Any) -> ReduceOnPlateauState:
+        total = state.total + _reading(value)
         gathered = state.gathered + 1
         complete = gathered >= every
-        read = _after_reading(state, total / gathered)
+        read = _after_reading(state, total / every)
         state = ReduceOnPlateauState(
             *(jnp.where(complete, new, old) for new, old in zip(read, state, strict=True))
         )
@@ -86,30 +93,46 @@ def reduce_on_plateau(
         )
 
     def _after_reading(state: ReduceOnPlateauState, reading: Array) -> ReduceOnPlateauState:
-        better = improves(reading, state.best, sign=sign, rtol=rtol, atol=atol)
+        better = improves(reading, state.best, sign=sign, rtol=_number(rtol), atol=_number(atol))
         cooling = state.cooldown_left > 0
         zero = jnp.zeros_like(state.bad_readings)
         bad = jnp.where(better | cooling, zero, state.bad_readings + 1)
         reduce = bad > patience
         left = jnp.where(cooling, state.cooldown_left - 1, zero)
         return state._replace(
-            scale=jnp.where(reduce, state.scale * factor, state.scale),
+            scale=jnp.where(reduce, state.scale * _number(factor), state.scale),
             best=jnp.where(better, reading, state.best),
             bad_readings=jnp.where(reduce, zero, bad),
             cooldown_left=jnp.where(reduce, jnp.full_like(left, cooldown), left),
         )
 
     def current(state: ReduceOnPlateauState, count: Array) -> Array:
-        return jnp.maximum(jnp.asarray(base(count), state.scale.dtype) * state.scale, min_value)
+        return jnp.maximum(_number(base(count)) * state.scale, _number(min_value))
 
     return init, observe, current
 
 
-def improves(reading: Array, best: Array, *, sign: float, rtol: float, atol: float) -> Array:
+def improves(reading: Array, best: Array, *, sign: float, rtol: Array, atol: Array) -> Array:
     """Whether a reading is better than the best by more than the tolerances; NaN never is.
 
     `sign` is 1 where smaller is better and -1 where larger is. The first reading, against an
     infinite best, is.
     """
-    margin = jnp.where(jnp.isfinite(best), rtol * jnp.abs(best), 0.0) + atol
+    margin = jnp.where(jnp.isfinite(best), rtol * jnp.abs(best), jnp.zeros_like(best)) + atol
     return sign * reading < sign * best - margin
+
+
+def _number(x: Any) -> Array:
+    return jnp.asarray(x, numerics.scalar_dtype())
+
+
+def _reading(value: Any) -> Array:
+    """What `update` was given as `value`: a real scalar of any type."""
+    reading = jnp.asarray(value)
+    kinds = (jnp.floating, jnp.integer)
+    if reading.shape != () or not any(jnp.issubdtype(reading.dtype, kind) for kind in kinds):
+        raise TypeError(
+            "`update(..., value=...)`: `reduce_on_plateau` watches one real number; got "
+            f"{reading.dtype}{list(reading.shape)}. Pass the mean, as in `value=jnp.mean(losses)`."
+        )
+    return _number(reading)

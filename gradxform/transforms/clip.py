@@ -8,7 +8,7 @@ with |g| the Euclidean norm over all arrays of the tree.
 Reference: Pascanu, Mikolov & Bengio, 2013, Algorithm 1, https://arxiv.org/abs/1211.5063
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -25,7 +25,7 @@ class ClipByGlobalNormState(NamedTuple):
     """What the clipping saw and did."""
 
     norm: Array  # norm of the last updates that came in; 0 before the first
-    clipped_steps: Array  # int32: how many steps were longer than the bound
+    clipped_steps: Array  # int32: how many steps were longer than the bound, or not finite
 
 
 @transformation
@@ -56,15 +56,22 @@ def _clip_rule(g: Array, *, max_value: Value) -> Array:
 
 
 @transformation
-def clip_by_global_norm(max_norm: Positive) -> InitUpdate:
+def clip_by_global_norm(
+    max_norm: Positive, *, on_nonfinite: Literal["propagate", "zero", "skip"] = "propagate"
+) -> InitUpdate:
     """Scale all updates by one factor so that their global norm is at most max_norm.
 
-    Updates within the bound pass bit for bit. With an infinite or NaN coordinate the norm is not
-    finite, and the result holds what torch's `clip_grad_norm_` gives: zeros, and NaN where the
-    coordinate was not finite, or NaN throughout.
+    Updates within the bound pass bit for bit.
 
     Args:
       max_norm: the bound c, in units of the gradient; 1.0 is usual for transformers.
+      on_nonfinite: what an infinite or NaN coordinate does.
+        "propagate" (the default) does what torch's `clip_grad_norm_` and optax do: an infinite
+        norm scales everything to zero and the infinite coordinates to NaN; a NaN makes NaN of all.
+        "zero" puts zero in the place of such coordinates and clips the rest by its own norm.
+        "skip" makes all updates of the step zero. What follows in the chain still sees that step:
+        velocities go on, weights decay. Nothing but a wrapper around the whole optimizer can
+        leave its state untouched.
 
     Returns:
       A transformation with state `ClipByGlobalNormState`: two scalars.
@@ -76,10 +83,15 @@ def clip_by_global_norm(max_norm: Positive) -> InitUpdate:
         )
 
     def update(updates: Updates, state: ClipByGlobalNormState) -> tuple[Updates, State]:
+        if on_nonfinite == "zero":
+            updates = tree.lift(_finite_rule, updates)
         norm = numerics.global_norm(updates)
         factor, clipped = _clip_factor(norm, max_norm)
         steps = jnp.where(clipped, numerics.increment(state.clipped_steps), state.clipped_steps)
-        updates = tree.lift(scale_rule, updates, factor=factor)
+        if on_nonfinite == "skip":
+            updates = tree.lift(_skip_rule, updates, factor=factor, keep=jnp.isfinite(norm))
+        else:
+            updates = tree.lift(scale_rule, updates, factor=factor)
         return updates, ClipByGlobalNormState(norm, steps)
 
     return init, update
@@ -89,3 +101,11 @@ def _clip_factor(norm: Array, max_norm: Value) -> tuple[Array, Array]:
     """min(1, max_norm / norm), and whether it is below 1; a NaN norm gives a NaN factor."""
     within = norm <= max_norm
     return jnp.where(within, jnp.ones_like(norm), max_norm / norm), ~within
+
+
+def _finite_rule(g: Array) -> Array:
+    return jnp.where(jnp.isfinite(g), g, jnp.zeros_like(g))
+
+
+def _skip_rule(g: Array, *, factor: Array, keep: Array) -> Array:
+    return jnp.where(keep, factor * g, jnp.zeros_like(g))

@@ -7,6 +7,8 @@ For each array, with gradient g_t at step t = 1, 2, ...:
     RMSprop      v_t = decay v_{t-1} + (1 - decay) |g_t|²     u_t = g_t / (sqrt(v_t) + eps)
     centered     m_t = decay m_{t-1} + (1 - decay) g_t        u_t = g_t / (sqrt(v_t - |m_t|²) + eps)
 
+With `eps_in_sqrt`, the denominators are sqrt(s_t + eps), sqrt(v_t + eps), sqrt(v_t - |m_t|² + eps).
+
 AdaGrad's sum only grows, so its steps decay to zero, as 1 / sqrt(t) for gradients of one size:
 right for sparse features and convex problems, a stall elsewhere. RMSprop's average keeps them.
 
@@ -52,6 +54,7 @@ def scale_by_rss(
     initial_accumulator_value: NonNegativeNumber = 0.0,
     eps: NonNegative = 1e-10,
     *,
+    eps_in_sqrt: bool = False,
     state_dtype: DType | None = None,
 ) -> InitUpdate:
     """Divide each gradient by the root of the sum of its squares so far (AdaGrad).
@@ -61,6 +64,8 @@ def scale_by_rss(
         first steps shorter.
       eps: added to the root, in units of the gradient. A coordinate whose gradients have all
         been zero has update 0 even if `eps` is 0.
+      eps_in_sqrt: whether `eps` is added to the sum instead, in squared units of the gradient, as
+        in optax.
       state_dtype: dtype of the sum; by default the parameter's, but at least float32. In 16 bit
         the sum soon stops growing.
 
@@ -74,16 +79,23 @@ def scale_by_rss(
         )
 
     def update(updates: Updates, state: ScaleByRssState) -> tuple[Updates, State]:
-        updates, total = tree.lift(_rss_rule, updates, state.sum_of_squares, eps=eps)
+        updates, total = tree.lift(
+            _rss_rule, updates, state.sum_of_squares, eps=eps, eps_in_sqrt=eps_in_sqrt
+        )
         return updates, ScaleByRssState(total)
 
     return init, update
 
 
-def _rss_rule(g: Array, s: Array, *, eps: Value) -> tuple[Array, Array]:
+def root(v: Array, eps: Value, eps_in_sqrt: bool) -> Array:
+    """sqrt(v) + eps, or sqrt(v + eps)."""
+    return jnp.sqrt(v + eps) if eps_in_sqrt else jnp.sqrt(v) + eps
+
+
+def _rss_rule(g: Array, s: Array, *, eps: Value, eps_in_sqrt: bool) -> tuple[Array, Array]:
     """(g_t, s_{t-1}) -> (u_t, s_t)."""
     s = s + numerics.abs_sq(g)
-    return numerics.divide(g, jnp.sqrt(s) + eps), s
+    return numerics.divide(g, root(s, eps, eps_in_sqrt)), s
 
 
 @transformation
@@ -92,6 +104,7 @@ def scale_by_rms(
     eps: NonNegative = 1e-8,
     *,
     centered: bool = False,
+    eps_in_sqrt: bool = False,
     state_dtype: DType | None = None,
 ) -> InitUpdate:
     """Divide each gradient by the root of a moving average of its squares (RMSprop).
@@ -101,9 +114,10 @@ def scale_by_rms(
 
     Args:
       decay: the part of the average that each step keeps, in [0, 1): 0.9 or 0.99.
-      eps: added to the root, in units of the gradient, as in torch; optax adds it to the average
-        unless told otherwise.
+      eps: added to the root, in units of the gradient, as in torch.
       centered: whether to divide by the standard deviation, |m|² subtracted from the average.
+      eps_in_sqrt: whether `eps` is added to the average instead, in squared units of the gradient,
+        as Graves has it, and optax by default.
       state_dtype: dtype of the averages; by default the parameter's, but at least float32.
 
     Returns:
@@ -121,24 +135,28 @@ def scale_by_rms(
         updates: Updates, state: ScaleByRmsState | ScaleByCenteredRmsState
     ) -> tuple[Updates, State]:
         rule = _centered_rms_rule if centered else _rms_rule
-        updates, *buffers = tree.lift(rule, updates, *state, decay=decay, eps=eps)
+        updates, *buffers = tree.lift(
+            rule, updates, *state, decay=decay, eps=eps, eps_in_sqrt=eps_in_sqrt
+        )
         return updates, type(state)(*buffers)
 
     return init, update
 
 
-def _rms_rule(g: Array, nu: Array, *, decay: Value, eps: Value) -> tuple[Array, Array]:
+def _rms_rule(
+    g: Array, nu: Array, *, decay: Value, eps: Value, eps_in_sqrt: bool
+) -> tuple[Array, Array]:
     """(g_t, v_{t-1}) -> (u_t, v_t)."""
     nu = numerics.ema(nu, numerics.abs_sq(g), decay)
-    return numerics.divide(g, jnp.sqrt(nu) + eps), nu
+    return numerics.divide(g, root(nu, eps, eps_in_sqrt)), nu
 
 
 def _centered_rms_rule(
-    g: Array, mu: Array, nu: Array, *, decay: Value, eps: Value
+    g: Array, mu: Array, nu: Array, *, decay: Value, eps: Value, eps_in_sqrt: bool
 ) -> tuple[Array, Array, Array]:
     """(g_t, m_{t-1}, v_{t-1}) -> (u_t, m_t, v_t)."""
     mu = numerics.ema(mu, g, decay)
     nu = numerics.ema(nu, numerics.abs_sq(g), decay)
     # Rounding can put the difference below zero where the gradient hardly changes.
     variance = jnp.maximum(nu - numerics.abs_sq(mu), 0.0)
-    return numerics.divide(g, jnp.sqrt(variance) + eps), mu, nu
+    return numerics.divide(g, root(variance, eps, eps_in_sqrt)), mu, nu

@@ -1,4 +1,7 @@
-"""Multiplication by a number: a plain factor, and the learning rate with its minus sign."""
+"""Multiplication by a number: a plain factor, and the learning rate with its minus sign.
+
+Reference: Robbins & Monro, 1951, https://doi.org/10.1214/aoms/1177729586
+"""
 
 from jax import Array
 
@@ -34,7 +37,7 @@ def scale(factor: Scalar) -> InitUpdate:
 
 
 @transformation
-def scale_by_learning_rate(learning_rate: LearningRate) -> InitUpdate:
+def scale_by_learning_rate(learning_rate: LearningRate | None) -> InitUpdate:
     """Turn a direction uphill into a step downhill: u = -learning_rate g.
 
     The last link of an optimizer, and the only place where the sign changes. The learning rate
@@ -43,6 +46,8 @@ def scale_by_learning_rate(learning_rate: LearningRate) -> InitUpdate:
 
     Args:
       learning_rate: at least 0. After an adaptive scaling, a length in units of the parameters.
+        None where the link before needs the learning rate itself and has multiplied by it:
+        u = -g.
     """
 
     def update(updates: Updates, state: State) -> tuple[Updates, State]:
@@ -56,5 +61,5 @@ def scale_rule(g: Array, *, factor: Value) -> Array:
     return factor * g
 
 
-def _descend_rule(g: Array, *, learning_rate: Value) -> Array:
-    return -learning_rate * g
+def _descend_rule(g: Array, *, learning_rate: Value | None) -> Array:
+    return -g if learning_rate is None else -learning_rate * g

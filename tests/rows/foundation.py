@@ -121,6 +121,13 @@ ROWS = (
         paper=_PASCANU,
         leaf_local=False,
     ),
+    Row(
+        "clip_by_global_norm",
+        {"max_norm": 0.7, "on_nonfinite": "zero"},
+        formula="the same, for the finite coordinates",
+        leaf_local=False,
+        variant="zero",
+    ),
     # Combination
     Row(
         "chain",

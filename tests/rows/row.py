@@ -28,9 +28,14 @@ class Row:
       plain: changes to `arguments` under which `degree` and `odd` hold exactly.
       odd: whether the opposite gradients give the opposite update.
       leaf_local: whether a leaf's update depends on that leaf alone.
+      coordinate_local: whether a coordinate's update depends on that coordinate alone, as far as
+        the leaf goes.
+      random: whether the update holds random numbers, which depend on a leaf's place in the tree.
       complex: whether complex parameters have a meaning.
       state_bytes: bytes of state per float32 parameter of a large array.
+      like_params: whether every buffer of the state has the shape of its parameter.
       narrow_state: whether `state_dtype` is an argument.
+      copies: how many of the buffers are copies of the parameters, in the parameters' own dtype.
     """
 
     name: str
@@ -45,9 +50,13 @@ class Row:
     plain: dict[str, Any] = field(default_factory=dict)
     odd: bool = True
     leaf_local: bool = True
+    coordinate_local: bool = True
+    random: bool = False
     complex: bool = True
     state_bytes: float = 0.0
+    like_params: bool = True
     narrow_state: bool = False
+    copies: int = 0
     variant: str = ""
 
     @property
@@ -72,6 +81,7 @@ class ScheduleRow:
       paper: a link for the README.
       edges: the steps at which the form changes.
       jumps: the steps at which the value does.
+      end: the step from which the value stays as it is; None where it never does.
     """
 
     name: str
@@ -80,6 +90,7 @@ class ScheduleRow:
     paper: str = ""
     edges: tuple[int, ...] = ()
     jumps: tuple[int, ...] = ()
+    end: int | None = None
     variant: str = ""
 
     def build(self, **changes: Any) -> Any:

@@ -6,14 +6,23 @@ from .row import ScheduleRow
 
 _GOYAL = "[Goyal 2017](https://arxiv.org/abs/1706.02677)"
 _SGDR = "[Loshchilov & Hutter 2017](https://arxiv.org/abs/1608.03983)"
+_ROBBINS = "[Robbins & Monro 1951](https://doi.org/10.1214/aoms/1177729586)"
+_VASWANI = "[Vaswani 2017](https://arxiv.org/abs/1706.03762)"
+_HU = "[Hu 2024](https://arxiv.org/abs/2404.06395)"
+_HAGELE = "[Hägele 2024](https://arxiv.org/abs/2405.18392)"
+_SMITH = "[Smith 2017](https://arxiv.org/abs/1506.01186)"
+_PAGLIARDINI = "[Pagliardini 2024](https://arxiv.org/abs/2409.03137)"
+_TOPIN = "[Smith & Topin 2018](https://arxiv.org/abs/1708.07120)"
+_SMITH_2018 = "[Smith 2018](https://arxiv.org/abs/1803.09820)"
 
 ROWS = (
-    ScheduleRow("constant_schedule", {"value": 0.3}, "value"),
+    ScheduleRow("constant_schedule", {"value": 0.3}, "value", end=0),
     ScheduleRow(
         "linear_schedule",
         {"start": 0.3, "end": 0.1, "steps": 40},
         "start + (end - start) t / steps, then end",
         edges=(40,),
+        end=40,
     ),
     ScheduleRow(
         "cosine_decay",
@@ -21,11 +30,38 @@ ROWS = (
         "end + (value - end) (1 + cos(π t / steps)) / 2, then end",
         _SGDR,
         edges=(40,),
+        end=40,
     ),
     ScheduleRow(
         "exponential_decay",
         {"value": 0.3, "steps": 40, "factor": 0.5},
         "value factor^(t / steps)",
+    ),
+    ScheduleRow(
+        "exponential_decay",
+        {"value": 0.3, "steps": 40, "factor": 0.5, "end": 0.1},
+        "as above, no further than end",
+        end=64,
+        variant="end",
+    ),
+    ScheduleRow(
+        "polynomial_decay",
+        {"value": 0.3, "steps": 40, "power": 2.5, "end": 0.01},
+        "end + (value - end) (1 - t / steps)^power, then end",
+        edges=(40,),
+        end=40,
+    ),
+    ScheduleRow(
+        "inverse_time_decay",
+        {"value": 0.3, "steps": 40, "power": 0.75},
+        "value (1 + t / steps)^-power",
+        _ROBBINS,
+    ),
+    ScheduleRow(
+        "inverse_sqrt_decay",
+        {"value": 0.3, "steps": 40},
+        "value √(steps / (steps + t))",
+        _VASWANI,
     ),
     ScheduleRow(
         "step_decay",
@@ -41,7 +77,153 @@ ROWS = (
         "value factor^(boundaries reached)",
         edges=(30, 60, 90),
         jumps=(30, 60, 90),
+        end=90,
         variant="boundaries",
+    ),
+    ScheduleRow(
+        "piecewise_constant",
+        {"values": (0.3, 0.2, 0.25, 0.01), "boundaries": (30, 60, 90)},
+        "values[boundaries reached]",
+        edges=(30, 60, 90),
+        jumps=(30, 60, 90),
+        end=90,
+    ),
+    ScheduleRow(
+        "piecewise_interpolate",
+        {"values": (0.03, 0.3, 0.2, 0.01), "boundaries": (10, 60, 90)},
+        "a line from value to value",
+        edges=(10, 60, 90),
+        end=90,
+    ),
+    ScheduleRow(
+        "piecewise_interpolate",
+        {"values": (0.03, 0.3, 0.2, 0.01), "boundaries": (10, 60, 90), "shape": "cosine"},
+        "half a cosine wave from value to value",
+        edges=(10, 60, 90),
+        end=90,
+        variant="cosine",
+    ),
+    ScheduleRow(
+        "cosine_restarts",
+        {"value": 0.3, "steps": 20, "peak_factor": 0.8, "end": 0.01},
+        "end + (value - end) peak_factorⁿ (1 + cos(π part of the cycle)) / 2 in cycle n",
+        _SGDR,
+        edges=(20, 40, 60),
+        jumps=(20, 40, 60, 80, 100, 120),
+    ),
+    ScheduleRow(
+        "cosine_restarts",
+        {"value": 0.3, "steps": 20, "multiplier": 2.0, "peak_factor": 0.8, "end": 0.01},
+        "cycle n takes steps multiplierⁿ steps",
+        _SGDR,
+        edges=(20, 60),
+        jumps=(20, 60),
+        variant="multiplier",
+    ),
+    ScheduleRow(
+        "cyclic",
+        {"start": 0.03, "peak": 0.3, "steps": 40, "rise": 0.25},
+        "a line up and a line down, again and again",
+        _SMITH,
+        edges=(10, 40, 50, 80),
+    ),
+    ScheduleRow(
+        "cyclic",
+        {"start": 0.03, "peak": 0.3, "steps": 40, "rise": 0.25, "mode": "triangular2"},
+        "half the height with each cycle",
+        _SMITH,
+        edges=(10, 40, 50, 80),
+        variant="triangular2",
+    ),
+    ScheduleRow(
+        "cyclic",
+        {
+            "start": 0.03,
+            "peak": 0.3,
+            "steps": 40,
+            "rise": 0.25,
+            "mode": "exp_range",
+            "factor": 0.99,
+        },
+        "the height times factorᵗ",
+        _SMITH,
+        edges=(10, 40, 50, 80),
+        variant="exp_range",
+    ),
+    ScheduleRow(
+        "one_cycle",
+        {"peak": 0.3, "steps": 90, "start": 0.03, "end": 1e-3, "rise": 0.4},
+        "half a cosine wave from start to peak, then to end",
+        _TOPIN,
+        edges=(35, 89),
+        end=89,
+    ),
+    ScheduleRow(
+        "one_cycle",
+        {"peak": 0.3, "steps": 90, "rise": 0.4, "shape": "linear", "three_phase": True},
+        "a line from start to peak, to start, to end",
+        _TOPIN,
+        edges=(35, 70, 89),
+        end=89,
+        variant="three_phase",
+    ),
+    ScheduleRow(
+        "one_cycle_momentum",
+        {"steps": 90, "high": 0.9, "low": 0.8, "rise": 0.4},
+        "half a cosine wave from high to low, and back",
+        _SMITH_2018,
+        edges=(35, 89),
+        end=89,
+    ),
+    ScheduleRow(
+        "one_cycle_momentum",
+        {"steps": 90, "rise": 0.4, "shape": "linear", "three_phase": True},
+        "a line from high to low, back, then high",
+        _SMITH_2018,
+        edges=(35, 70, 89),
+        end=70,
+        variant="three_phase",
+    ),
+    ScheduleRow(
+        "warmup_stable_decay",
+        {
+            "peak": 0.3,
+            "steps": 90,
+            "warmup_steps": 10,
+            "decay_steps": 30,
+            "start": 0.03,
+            "end": 0.01,
+        },
+        "a line from start to peak, peak, a line to end",
+        _HU,
+        edges=(10, 60, 90),
+        end=90,
+    ),
+    ScheduleRow(
+        "warmup_stable_decay",
+        {"peak": 0.3, "steps": 90, "warmup_steps": 0, "decay_steps": 30, "shape": "sqrt"},
+        "peak, then peak + (end - peak) √(part done)",
+        _HAGELE,
+        edges=(60, 90),
+        end=90,
+        variant="sqrt",
+    ),
+    ScheduleRow(
+        "warmup_stable_decay",
+        {"peak": 0.3, "steps": 90, "warmup_steps": 10, "decay_steps": 30, "shape": "cosine"},
+        "the fall is half a cosine wave",
+        _HAGELE,
+        edges=(10, 60, 90),
+        end=90,
+        variant="cosine",
+    ),
+    ScheduleRow(
+        "linear_half_life",
+        {"start": 0.5, "end": 0.99, "steps": 40},
+        "1 / log(value) on a line from start's to end's, then end",
+        _PAGLIARDINI,
+        edges=(40,),
+        end=40,
     ),
     ScheduleRow(
         "warmup",
@@ -49,6 +231,19 @@ ROWS = (
         "a line from start to schedule(0), then schedule(t - steps)",
         _GOYAL,
         edges=(10, 50),
+        end=50,
+    ),
+    ScheduleRow(
+        "warmup",
+        {
+            "schedule": gx.inverse_sqrt_decay(0.3, 10),
+            "steps": 10,
+            "start": 1e-4,
+            "shape": "exponential",
+        },
+        "start (schedule(0) / start)^(t / steps), then schedule(t - steps)",
+        edges=(10,),
+        variant="exponential",
     ),
     ScheduleRow(
         "join_schedules",
@@ -58,5 +253,13 @@ ROWS = (
         },
         "each schedule from its own step 0",
         edges=(10, 30, 50),
+        end=50,
+    ),
+    ScheduleRow(
+        "scale_schedule",
+        {"schedule": gx.cosine_decay(0.3, 40), "factor": gx.linear_schedule(0.5, 1.0, 10)},
+        "schedule(t) factor(t)",
+        edges=(10, 40),
+        end=40,
     ),
 )

@@ -1,0 +1,102 @@
+"""Optimizers whose second moments take less than a number a parameter: Adafactor, SM3."""
+
+import jax
+import jax.numpy as jnp
+
+from ..core import numerics
+from ..core.arguments import (
+    Count,
+    Decay,
+    DType,
+    LearningRate,
+    Mask,
+    NonNegative,
+    Positive,
+    WholeNumber,
+)
+from ..core.factory import optimizer
+from ..core.types import GradientTransformation
+from ..transforms.average import scale_by_ema
+from ..transforms.block_clip import clip_by_block_rms
+from ..transforms.decay import add_decoupled_weight_decay
+from ..transforms.factored_rms import scale_by_factored_rms, scale_by_parameter_rms
+from ..transforms.scale import scale_by_learning_rate
+from ..transforms.sm3 import scale_by_sm3
+from ..wrappers.chain import chain
+
+
+def relative_step(count: jax.Array) -> jax.Array:
+    """Adafactor's learning rate where none is given: min(0.01, 1 / sqrt(t)), t = 1, 2, ..."""
+    t = numerics.increment(jnp.asarray(count)).astype(numerics.scalar_dtype())
+    return jnp.minimum(1e-2, 1.0 / jnp.sqrt(t))
+
+
+@optimizer
+def adafactor(
+    learning_rate: LearningRate | None = None,
+    decay_rate: Positive = 0.8,
+    eps: NonNegative = 1e-30,
+    max_rms: Positive | None = 1.0,
+    min_scale: NonNegative | None = 1e-3,
+    momentum: Decay | None = None,
+    weight_decay: NonNegative = 0.0,
+    *,
+    decay_offset: WholeNumber = 0,
+    min_dim_size_to_factor: Count = 128,
+    mask: Mask = None,
+    state_dtype: DType | None = None,
+) -> GradientTransformation:
+    """Adafactor: about Adam's steps for almost no memory; for transformers.
+
+    `learning_rate` is relative to the size of each array's parameters; None is the paper's
+    min(0.01, 1 / sqrt(t)), which is also torch's for `lr=0.01`. `decay_rate`, `eps`,
+    `decay_offset`, `min_dim_size_to_factor`, `state_dtype`: see `scale_by_factored_rms`.
+    `max_rms`: see `clip_by_block_rms`. `min_scale`: see `scale_by_parameter_rms`; None makes the
+    learning rate absolute. `momentum`: see `scale_by_ema`, which costs what the factors save. `weight_decay`, `mask`: see
+    `add_decoupled_weight_decay`; optax's is per step, not per unit of learning rate. optax without
+    a learning rate takes steps of 1 relative to the parameters. State: 4 (n + m) bytes for a
+    large n by m matrix; 4 bytes a parameter more with momentum.
+    """
+    links = [
+        scale_by_factored_rms(
+            decay_rate,
+            eps,
+            decay_offset=decay_offset,
+            min_dim_size_to_factor=min_dim_size_to_factor,
+            state_dtype=state_dtype,
+        )
+    ]
+    if max_rms is not None:
+        links.append(clip_by_block_rms(max_rms))
+    if min_scale is not None:
+        links.append(scale_by_parameter_rms(min_scale))
+    if momentum is not None:
+        links.append(scale_by_ema(momentum, state_dtype=state_dtype))
+    return chain(
+        *links,
+        add_decoupled_weight_decay(weight_decay, mask=mask),
+        scale_by_learning_rate(relative_step if learning_rate is None else learning_rate),
+    )
+
+
+@optimizer
+def sm3(
+    learning_rate: LearningRate,
+    momentum: Decay | None = 0.9,
+    *,
+    state_dtype: DType | None = None,
+) -> GradientTransformation:
+    """SM3: AdaGrad with sums for rows and columns; for large embeddings.
+
+    `state_dtype`: see `scale_by_sm3`. `momentum`: see `scale_by_ema`, which comes
+    after the division; None leaves it and its memory out. State: 4 (n + m) bytes for an n by m
+    matrix; 4 bytes a parameter more with momentum.
+    """
+    scaling = scale_by_sm3(state_dtype=state_dtype)
+    if momentum is None:
+        return chain(scaling, scale_by_learning_rate(learning_rate))
+    return chain(
+        scaling,
+        scale_by_ema(momentum, state_dtype=state_dtype),
+        scale_by_learning_rate(learning_rate),
+    )

@@ -1,0 +1,81 @@
+"""Gradient noise: random steps that fade, to leave plateaus and sharp minima.
+
+For each number, with gradient g_t at step t = 0, 1, ...:
+
+    u_t = g_t + n_t,    n_t ~ N(0, σ_t²),    σ_t² = η / (1 + t)^γ
+
+Reference: Neelakantan et al., 2015, equations 1 and 2, https://arxiv.org/abs/1511.06807
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from ..core import check, numerics, tree
+from ..core.arguments import NonNegative, WholeNumber
+from ..core.factory import transformation
+from ..core.numerics import Value
+from ..core.types import InitUpdate, Params, State, Updates
+
+
+class AddGradientNoiseState(NamedTuple):
+    """Where the random numbers are: the noise is a function of these two and the array."""
+
+    count: Array  # type: ignore[assignment]  # t: int32, steps taken so far
+    seed: Array  # int32: the seed; a batch of them gives a batch of runs under `jax.vmap`
+
+
+@transformation
+def add_gradient_noise(
+    eta: NonNegative = 0.01, gamma: NonNegative = 0.55, *, seed: WholeNumber = 0
+) -> InitUpdate:
+    """Add normal noise whose variance falls with the steps: eta / (1 + t)^gamma.
+
+    Each step and each array has numbers of its own, the same in every run with the same seed, and
+    the same up to rounding in every dtype. Of a complex array the real and the imaginary parts
+    share the variance.
+
+    Args:
+      eta: the variance of the first step's noise, in squared units of the gradient. The paper
+        chooses from 0.01, 0.3 and 1.
+      gamma: how fast the variance falls; 0 keeps it.
+      seed: a whole number below 2^31 that fixes all the noise. It stands in the state.
+
+    Returns:
+      A transformation with state `AddGradientNoiseState`: two scalars.
+    """
+    check.require(seed < 2**31, f"`seed` must be below 2^31; got {seed}.")
+
+    def init(params: Params) -> AddGradientNoiseState:
+        del params
+        return AddGradientNoiseState(jnp.zeros((), jnp.int32), jnp.full((), seed, jnp.int32))
+
+    def update(updates: Updates, state: AddGradientNoiseState) -> tuple[Updates, State]:
+        count = numerics.increment(state.count)
+        key = jax.random.fold_in(jax.random.key(state.seed), state.count)
+        updates = tree.lift(
+            _noise_rule,
+            updates,
+            along={"key": tree.keys_like(key, updates)},
+            sigma=_deviation(count, eta, gamma),
+        )
+        return updates, AddGradientNoiseState(count, state.seed)
+
+    return init, update
+
+
+def _deviation(count: Array, eta: Value, gamma: Value) -> Array:
+    """σ_t, with count = 1 + t."""
+    return jnp.sqrt(eta / count.astype(numerics.scalar_dtype()) ** gamma)
+
+
+def _noise_rule(g: Array, *, key: Array, sigma: Array) -> Array:
+    # Drawn in one dtype for all, so that the noise does not depend on the precision.
+    if jnp.iscomplexobj(g):
+        real, imag = jax.random.normal(key, (2, *g.shape), jnp.float32) / 2**0.5
+        noise = lax.complex(real, imag)
+    else:
+        noise = jax.random.normal(key, g.shape, jnp.float32)
+    return g + sigma * noise.astype(g.dtype)

@@ -1,0 +1,348 @@
+"""What holds for every schedule of the catalog, and what each refuses."""
+
+import functools
+import inspect
+import math
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from catalog import SCHEDULES
+
+import gradxform as gx
+
+LAST = 2**31 - 1
+TICKS = (*range(130), 10**4, 10**6, 2**24 + 1, LAST - 1, LAST)
+every_schedule = pytest.mark.parametrize("row", SCHEDULES, ids=str)
+
+
+@functools.cache
+def values(schedule, ticks=TICKS):
+    return np.asarray(jax.jit(schedule)(jnp.asarray(ticks, jnp.int32)), np.float64)
+
+
+# As data
+
+
+@every_schedule
+def test_it_prints_as_its_call_and_equals_what_that_builds(row):
+    one, other = row.build(), row.build()
+    assert one == other
+    assert hash(one) == hash(other)
+    assert eval(repr(one), vars(gx)) == one
+    assert pickle.loads(pickle.dumps(one)) == one
+    first = next(iter(row.arguments))
+    if isinstance(row.arguments[first], float):
+        assert row.build(**{first: 0.123}) != one
+
+
+# As functions of the step
+
+
+@every_schedule
+@pytest.mark.usefixtures("strict_dtypes")
+@pytest.mark.parametrize("x64", [False, True], ids=["x32", "x64"])
+def test_it_takes_steps_of_every_type(row, x64):
+    kinds = ("int8", "uint8", "int16", "uint16", "int32", "uint32", *(["int64"] if x64 else []))
+    with jax.enable_x64(x64):
+        schedule, dtype = row.build(), jnp.result_type(float)
+
+        @jax.jit
+        def found():
+            ticks = {kind: jnp.asarray([0, 5, 100, jnp.iinfo(kind).max], kind) for kind in kinds}
+            numbers = [0, 5, 2**40, -5, np.int16(5), jnp.int32(-5)]
+            return jax.tree.map(schedule, ticks), [schedule(t) for t in numbers]
+
+        of_kinds, of_numbers = found()
+        assert schedule(jnp.zeros((2, 0), jnp.int32)).shape == (2, 0)
+    first, fifth, _, before, *others = of_numbers
+    for value in of_numbers:
+        assert (value.shape, value.dtype, value.weak_type) == ((), dtype, False)
+        assert np.isfinite(value)
+    assert before == others[1] == first
+    np.testing.assert_allclose(others[0], fifth, rtol=1e-6)
+    for value in of_kinds.values():
+        assert (value.shape, value.dtype) == ((4,), dtype)
+        assert np.all(np.isfinite(value))
+        np.testing.assert_allclose(value[:3], of_kinds["int32"][:3], rtol=1e-6)
+
+
+@every_schedule
+def test_it_is_finite_and_never_negative_at_every_step(row):
+    found = values(row.build())
+    assert np.all(np.isfinite(found))
+    assert np.all(found >= 0)
+
+
+@every_schedule
+def test_it_is_the_same_for_a_grid_and_in_vmap_and_scan(row):
+    schedule = row.build()
+
+    @jax.jit
+    def found():
+        ticks = jnp.arange(100)
+        _, scanned = jax.lax.scan(lambda t, _: (t + 1, schedule(t)), jnp.int32(0), length=100)
+        return schedule(ticks.reshape(4, 25)).ravel(), jax.vmap(schedule)(ticks), scanned
+
+    for other in found():
+        np.testing.assert_allclose(other, values(schedule)[:100], rtol=1e-5, atol=1e-8)
+
+
+@every_schedule
+def test_it_jumps_only_where_it_says(row):
+    """A hundred times as slow, the steps are small everywhere else."""
+    slow = jax.tree.map(lambda steps: 100 * steps, with_lengths(row))
+    found = values(row.build(**slow), tuple(range(13_000)))
+    changes = abs(np.diff(found)) / max(found)
+    jumps = [100 * t - 1 for t in row.jumps if t < 130]
+    assert max(np.delete(changes, jumps)) < 0.11
+    assert all(changes[t] > 5 * np.median(changes) for t in jumps)
+
+
+@pytest.mark.parametrize("row", [row for row in SCHEDULES if row.end is not None], ids=str)
+def test_it_is_constant_from_its_end_on(row):
+    """To the last bit; and it is not constant before."""
+    found = values(row.build())
+    assert len(set(found[row.end :])) == 1
+    assert not row.end or found[row.end - 1] != found[row.end]
+
+
+@pytest.mark.parametrize("steps", [7, 10, 97, 194, 1000])
+def test_the_end_is_the_number_that_was_given(steps):
+    """And the start too, compiled: XLA's steps / steps may be 1 - 6e-8."""
+    half = steps // 2
+    schedules = {
+        "linear": gx.linear_schedule(0.3, 0.1, steps),
+        "cosine": gx.cosine_decay(0.3, steps, end=0.1),
+        "polynomial": gx.polynomial_decay(0.3, steps, 2.5, end=0.1),
+        "interpolated": gx.piecewise_interpolate((0.3, 0.7, 0.1), (half, steps)),
+        "interpolated, cosine": gx.piecewise_interpolate((0.3, 0.7, 0.1), (half, steps), "cosine"),
+        "warmup": gx.warmup(0.1, steps, start=0.3),
+        "exponential warmup": gx.warmup(0.1, steps, start=0.3, shape="exponential"),
+        "trapezoid": gx.warmup_stable_decay(0.7, steps, half, 1, start=0.3, end=0.1),
+        "trapezoid, sqrt": gx.warmup_stable_decay(0.3, steps, 0, half, end=0.1, shape="sqrt"),
+        "cycle": gx.one_cycle(0.7, steps + 1, start=0.3, end=0.1),
+    }
+
+    @jax.jit
+    def compiled(ticks):  # an argument: a constant would be divided before XLA compiles
+        return {name: schedule(ticks) for name, schedule in schedules.items()}
+
+    for name, found in compiled(jnp.array([0, steps])).items():
+        np.testing.assert_array_equal(found, np.float32([0.3, 0.1]), err_msg=name)
+
+
+@every_schedule
+def test_what_has_no_end_goes_on(row):
+    found = values(row.build())
+    ticks = np.array(TICKS)
+    assert (row.end is None) == (len(set(found[(ticks >= 100) & (ticks <= 10**4)])) > 1)
+
+
+@every_schedule
+def test_its_numbers_may_be_traced(row):
+    """Batched by `vmap`, differentiated, and under x64 with float32 numbers."""
+    numbers = {
+        name: value
+        for name, value in row.arguments.items()
+        if isinstance(value, float) and name not in ("rise", "multiplier")
+    }
+
+    def built(numbers):
+        return row.build(**numbers)(jnp.asarray(TICKS, jnp.int32))
+
+    @jax.jit
+    def found(numbers):
+        batch = jax.tree.map(lambda x: jnp.stack([x, x]), numbers)
+        return jax.vmap(built)(batch), jax.jacfwd(built)(numbers)
+
+    arrays = {name: jnp.asarray(value, jnp.float32) for name, value in numbers.items()}
+    if not arrays:
+        pytest.skip("its numbers are in sequences or in other schedules")
+    together, slopes = found(arrays)
+    for member in together:
+        np.testing.assert_allclose(member, values(row.build()), rtol=2e-5, atol=1e-7)
+    for name, slope in slopes.items():
+        assert np.all(np.isfinite(slope)), name
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"):
+        assert jax.eval_shape(built, arrays).dtype == np.float64
+
+
+# Lengths
+
+
+def with_lengths(row):
+    """The arguments of a row that are lengths."""
+    signature = inspect.signature(row.build().recipe.factory)
+    if "total_steps" not in signature.parameters:
+        return {}
+    numbers = ("steps", "every", "boundaries", "warmup_steps", "decay_steps")
+    return {name: value for name, value in row.arguments.items() if name in numbers}
+
+
+WITH_LENGTHS = [row for row in SCHEDULES if with_lengths(row)]
+
+
+@pytest.mark.parametrize("row", WITH_LENGTHS, ids=str)
+@pytest.mark.parametrize(("unit", "size"), [("total_steps", 200), ("steps_per_epoch", 10)])
+def test_lengths_in_any_unit(row, unit, size):
+    lengths = jax.tree.map(lambda steps: steps / size, with_lengths(row))
+    other = row.build(**lengths, **{unit: size})
+    assert unit in repr(other)
+    assert other != row.build()
+    assert eval(repr(other), vars(gx)) == other
+    np.testing.assert_array_equal(values(other), values(row.build()))
+
+
+def test_every_schedule_with_a_length_takes_units():
+    without = {row.name for row in SCHEDULES} - {row.name for row in WITH_LENGTHS}
+    assert without == {"constant_schedule", "scale_schedule"}
+
+
+# The rules of the batch size
+
+
+def test_the_linear_rule():
+    assert gx.linear_scaling_rule(0.1, 1024, 256) == pytest.approx(0.4)
+    schedule = gx.cosine_decay(0.1, 10)
+    scaled = gx.linear_scaling_rule(schedule, 1024, base_batch_size=256)
+    assert scaled == gx.scale_schedule(schedule, 4.0)
+    np.testing.assert_allclose(values(scaled), 4 * values(schedule), rtol=1e-6)
+    assert gx.linear_scaling_rule(gx.tunable(0.5), 64, 256) == gx.tunable(0.125)
+    batch = jax.vmap(lambda rate: gx.linear_scaling_rule(rate, 512, 256))(jnp.ones(3))
+    np.testing.assert_array_equal(batch, 2.0)
+
+
+def test_the_square_root_rule():
+    assert gx.square_root_scaling_rule(0.1, 1024, 256) == pytest.approx(0.2)
+    schedule = gx.cosine_decay(0.1, 10)
+    assert gx.square_root_scaling_rule(schedule, 64, 256) == gx.scale_schedule(schedule, 0.5)
+
+
+def test_k_times_the_batch_is_k_steps_at_first_order():
+    """Goyal 2017, equations 3 and 4: one step on k batches, and k steps on one each."""
+    rng = np.random.default_rng(0)
+    rate, k, w = 1e-4, 8, 1.0
+    curvatures, minima = 1 + rng.random(k), rng.standard_normal(k)
+    one_by_one = w
+    for c, m in zip(curvatures, minima, strict=True):
+        one_by_one -= rate * c * (one_by_one - m)
+    together = w - gx.linear_scaling_rule(rate, 32 * k, 32) * np.mean(curvatures * (w - minima))
+    first_order = abs(one_by_one - w)
+    assert abs(one_by_one - together) < 1e-2 * first_order
+
+
+# What makes no sense
+
+REFUSED = {
+    "no steps": lambda: gx.cosine_decay(0.1, 0),
+    "half a step": lambda: gx.polynomial_decay(0.1, 0.5),
+    "more steps than there are": lambda: gx.cosine_decay(0.1, 2**31),
+    "more epochs than there are": lambda: gx.cosine_decay(0.1, 3e9, steps_per_epoch=1),
+    "a fraction above 1": lambda: gx.cyclic(0.1, 0.3, 1.5, total_steps=10),
+    "a traced length": lambda: jax.jit(lambda n: gx.cosine_decay(0.1, n, total_steps=10)(0))(0.5),
+    "not finite": lambda: gx.inverse_sqrt_decay(math.inf, 10),
+    "power 0": lambda: gx.polynomial_decay(0.1, 10, power=0.0),
+    "factor 0": lambda: gx.exponential_decay(0.1, 10, 0.0),
+    "one boundary missing": lambda: gx.piecewise_constant([1.0, 2.0, 3.0], [10]),
+    "one boundary too many": lambda: gx.piecewise_interpolate([1.0, 2.0], [10, 20]),
+    "boundaries in disorder": lambda: gx.piecewise_constant([1.0, 2.0, 3.0], [20, 10]),
+    "a boundary twice": lambda: gx.piecewise_constant([1.0, 2.0, 3.0], [10, 10]),
+    "a boundary at 0": lambda: gx.piecewise_interpolate([1.0, 2.0], [0]),
+    "no values": lambda: gx.piecewise_constant([], [10]),
+    "a value that is not finite": lambda: gx.piecewise_constant([1.0, math.nan], [10]),
+    "an unknown shape": lambda: gx.piecewise_interpolate([1.0, 2.0], [10], shape="round"),
+    "cycles that shrink": lambda: gx.cosine_restarts(0.1, 10, multiplier=0.5),
+    "cycles that hardly grow": lambda: gx.cosine_restarts(0.1, 10, multiplier=1.0001),
+    "a traced multiplier": lambda: jax.jit(lambda m: gx.cosine_restarts(0.1, 10, m)(0))(2.0),
+    "peaks that grow": lambda: gx.cosine_restarts(0.1, 10, peak_factor=1.1),
+    "a rise of everything": lambda: gx.one_cycle(0.1, 10, rise=1.0),
+    "a rise of nothing": lambda: gx.cyclic(0.1, 0.3, 10, rise=0.0),
+    "a rise of one step": lambda: gx.one_cycle(0.1, 10, rise=0.1),
+    "no room for the third phase": lambda: gx.one_cycle(0.1, 40, rise=0.6, three_phase=True),
+    "momentum 1": lambda: gx.one_cycle_momentum(40, high=1.0),
+    "high below low": lambda: gx.one_cycle_momentum(40, high=0.8, low=0.9),
+    "a factor without its mode": lambda: gx.cyclic(0.1, 0.3, 10, factor=0.9),
+    "a mode without its factor": lambda: gx.cyclic(0.1, 0.3, 10, mode="exp_range"),
+    "parts longer than the whole": lambda: gx.warmup_stable_decay(0.1, 10, 6, 5),
+    "exponential from 0": lambda: gx.warmup(0.1, 10, shape="exponential"),
+    "exponential to 0": lambda: gx.warmup(0.0, 10, start=0.1, shape="exponential"),
+    "a negative warmup": lambda: gx.warmup(0.1, -1),
+    "no drops": lambda: gx.step_decay(0.1),
+    "both units": lambda: gx.cosine_decay(0.1, 0.5, total_steps=10, steps_per_epoch=10),
+    "batch size 0": lambda: gx.linear_scaling_rule(0.1, 0, 256),
+    "base batch size 0": lambda: gx.square_root_scaling_rule(0.1, 256, 0),
+    "a negative learning rate": lambda: gx.linear_scaling_rule(-0.1, 256, 256),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_it_is_refused_when_it_is_built(name):
+    with pytest.raises(ValueError, match=r"`\w+\(.*\)`: .*"):
+        REFUSED[name]()
+
+
+def test_what_has_no_state_takes_no_tunable():
+    for build in (
+        lambda x: gx.warmup(x, 10),
+        lambda x: gx.scale_schedule(0.1, x),
+        lambda x: gx.join_schedules([x, 0.1], [10]),
+    ):
+        with pytest.raises(TypeError, match="no state to keep a tunable in"):
+            build(gx.tunable(0.1))
+
+
+def test_the_scaling_rules_point_into_a_feedback():
+    with pytest.raises(TypeError, match="scale the value inside"):
+        gx.linear_scaling_rule(gx.reduce_on_plateau(0.1), 512, 256)
+
+
+# Small things
+
+
+def test_no_warmup_is_no_warmup():
+    assert values(gx.warmup(gx.cosine_decay(0.1, 40), 0)) == pytest.approx(
+        values(gx.cosine_decay(0.1, 40))
+    )
+    assert gx.warmup_stable_decay(0.1, 10, 0, 5)(0) == np.float32(0.1)
+
+
+def test_an_exponential_warmup_multiplies_by_the_same():
+    found = values(gx.warmup(0.1, 20, 1e-6, "exponential"), tuple(range(25)))
+    np.testing.assert_allclose(found[1:21] / found[:20], 1e5 ** (1 / 20), rtol=1e-6)
+    assert set(found[20:]) == {float(np.float32(0.1))}
+
+
+def test_a_schedule_of_python_numbers_and_of_plain_functions():
+    def half(step):
+        return 0.5 * (step >= 3)
+
+    product = gx.scale_schedule(half, lambda step: 2)
+    np.testing.assert_array_equal(product(jnp.arange(5)), [0, 0, 0, 1, 1])
+    np.testing.assert_array_equal(gx.warmup(half, 2)(jnp.arange(6)), [0, 0, 0, 0, 0, 0.5])
+
+
+def test_values_may_be_an_array():
+    one = gx.piecewise_constant(np.array([0.3, 0.2]), [10])
+    assert one == gx.piecewise_constant([0.3, 0.2], (10,))
+    batch = jax.vmap(lambda v: gx.piecewise_interpolate(v, [10])(5))(jnp.eye(2))
+    np.testing.assert_allclose(batch, 0.5)
+
+
+@pytest.mark.parametrize("steps", [2**24 + 3, 10**9])
+def test_steps_that_float32_cannot_count(steps):
+    """The last steps of a long run are told apart."""
+    line = gx.linear_schedule(0.0, 1.0, steps)
+    assert line(steps) == 1.0
+    decay = values(gx.cosine_decay(1.0, steps), (steps - 2, steps - 1, steps))
+    expected = [np.sin(np.pi / 2 * k / steps) ** 2 for k in (2, 1, 0)]
+    np.testing.assert_allclose(decay, expected, rtol=1e-6)
+    fall = gx.warmup_stable_decay(1.0, steps, 0, steps, shape="sqrt")
+    expected = [0.5 * k / steps for k in (2, 1, 0)]  # 1 - sqrt(1 - x) for small x
+    np.testing.assert_allclose(values(fall, (steps - 2, steps - 1, steps)), expected, rtol=1e-6)
+    cut = gx.piecewise_constant((1.0, 2.0), (steps,))
+    np.testing.assert_array_equal(cut(jnp.asarray([steps - 1, steps])), [1.0, 2.0])
+    way = values(gx.piecewise_interpolate((1.0, 0.0), (steps,)), (steps - 1, steps))
+    np.testing.assert_allclose(way, [1 / steps, 0.0], rtol=1e-6)
