@@ -1,7 +1,7 @@
 """Adam's relatives against torch and `pytorch_optimizer`, whose trajectories are stored as data.
 
-The differences of their float64 parameters have lost some digits: 1e-11 of an array's largest
-element.
+The differences of their float64 parameters have lost some digits, more for small learning rates:
+1e-10 of an array's largest element.
 """
 
 import json
@@ -74,7 +74,7 @@ TORCH = {
 @pytest.mark.parametrize("name", TORCH)
 def test_ten_steps_of_torch(name):
     # torch keeps the product of NAdam's momenta in float32.
-    assert torch_error(name, TORCH[name]()) <= (2e-7 if name.startswith("nadam") else 1e-11)
+    assert torch_error(name, TORCH[name]()) <= (2e-7 if name.startswith("nadam") else 1e-10)
 
 
 def test_ten_steps_of_mars():
@@ -84,7 +84,7 @@ def test_ten_steps_of_mars():
         gx.scale_by_adam(0.8, 0.95, eps=0.0),
         gx.scale_by_learning_rate(RATE),
     )
-    assert torch_error("mars", tx, after_a_gradient_of_zeros) <= 1e-11
+    assert torch_error("mars", tx, after_a_gradient_of_zeros) <= 1e-10
     first = gx.reduce_gradient_variance(gamma=0.1, b1=0.8, max_norm=None)
     g = jnp.array([0.5, -2.0])
     np.testing.assert_array_equal(first.update(g, first.init(g))[0], g)
@@ -93,7 +93,7 @@ def test_ten_steps_of_mars():
 def test_adans_decay_is_the_papers_but_for_a_factor():
     """The paper's proximal step: (w - lr u) / (1 + lr λ) is w - lr (u + λ w) / (1 + lr λ)."""
     tx = gx.chain(gx.adan(RATE, **ADAN, weight_decay=0.2), gx.scale(1 / (1 + RATE * 0.2)))
-    assert torch_error("adan proximal", tx) <= 1e-11
+    assert torch_error("adan proximal", tx) <= 1e-10
 
 
 def test_torchs_nadam_warms_its_momentum_up():

@@ -219,7 +219,6 @@ def test_masks_of_nnxs_parameters(mask):
     assert decayed(pure, mask, init=boxed) == {"['kernel']"}
 
 
-@pytest.mark.xfail(strict=True, reason="a mask is compared with the unboxed parameters")
 def test_a_mask_with_nnxs_boxes():
     boxed, pure = nnx_params()
     assert decayed(pure, by_rank(boxed), init=boxed) == {"['kernel']"}

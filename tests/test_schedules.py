@@ -45,24 +45,24 @@ def test_it_prints_as_its_call_and_equals_what_that_builds(row):
 @pytest.mark.usefixtures("strict_dtypes")
 @pytest.mark.parametrize("x64", [False, True], ids=["x32", "x64"])
 def test_it_takes_steps_of_every_type(row, x64):
-    kinds = ("int8", "uint8", "int16", "uint16", "int32", "uint32", *(["int64"] if x64 else []))
+    kinds = ("int32", "uint16", "int64") if x64 else ("int32", "int8", "uint32")
     with jax.enable_x64(x64):
         schedule, dtype = row.build(), jnp.result_type(float)
 
         @jax.jit
         def found():
             ticks = {kind: jnp.asarray([0, 5, 100, jnp.iinfo(kind).max], kind) for kind in kinds}
-            numbers = [0, 5, 2**40, -5, np.int16(5), jnp.int32(-5)]
+            numbers = [0, 2**40, -5, jnp.int16(5)]
             return jax.tree.map(schedule, ticks), [schedule(t) for t in numbers]
 
         of_kinds, of_numbers = found()
         assert schedule(jnp.zeros((2, 0), jnp.int32)).shape == (2, 0)
-    first, fifth, _, before, *others = of_numbers
+    first, _, before, fifth = of_numbers
     for value in of_numbers:
         assert (value.shape, value.dtype, value.weak_type) == ((), dtype, False)
         assert np.isfinite(value)
-    assert before == others[1] == first
-    np.testing.assert_allclose(others[0], fifth, rtol=1e-6)
+    assert before == first
+    np.testing.assert_allclose(fifth, of_kinds["int32"][1], rtol=1e-6)
     for value in of_kinds.values():
         assert (value.shape, value.dtype) == ((4,), dtype)
         assert np.all(np.isfinite(value))

@@ -1,11 +1,12 @@
 """Which parameters a transformation applies to."""
 
+import contextlib
 from typing import Annotated, Any
 
 import jax
 import numpy as np
 
-from . import check
+from . import check, tree
 
 
 class MaskRule:
@@ -30,13 +31,14 @@ def mask_tree(call: str, mask: Any, params: Any) -> Any:
     if _is_function(mask):
         mask = mask(params)
         _require_bools(call, "mask", mask)
-    try:
-        return jax.tree.broadcast(mask, params)
-    except ValueError:
-        raise ValueError(
-            f"`{call}(mask=...)`: the mask must be a tree, or a prefix of the tree, of the "
-            f"parameters; got {jax.tree.structure(mask)} for {jax.tree.structure(params)}."
-        ) from None
+    # Flax's NNX shows `init` its parameters in boxes and `update` without.
+    for candidate in (mask, tree.unboxed(mask)):
+        with contextlib.suppress(ValueError):
+            return jax.tree.broadcast(candidate, params)
+    raise ValueError(
+        f"`{call}(mask=...)`: the mask must be a tree, or a prefix of the tree, of the "
+        f"parameters; got {jax.tree.structure(mask)} for {jax.tree.structure(params)}."
+    )
 
 
 def _is_function(mask: Any) -> bool:

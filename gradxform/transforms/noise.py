@@ -74,8 +74,6 @@ def _deviation(count: Array, eta: Value, gamma: Value) -> Array:
 def _noise_rule(g: Array, *, key: Array, sigma: Array) -> Array:
     # Drawn in one dtype for all, so that the noise does not depend on the precision.
     if jnp.iscomplexobj(g):
-        real, imag = jax.random.normal(key, (2, *g.shape), jnp.float32) / 2**0.5
-        noise = lax.complex(real, imag)
-    else:
-        noise = jax.random.normal(key, g.shape, jnp.float32)
-    return g + sigma * noise.astype(g.dtype)
+        real, imag = jax.random.normal(key, (2, *g.shape), jnp.float32)
+        return g + sigma / 2**0.5 * lax.complex(real, imag).astype(g.dtype)
+    return g + sigma * jax.random.normal(key, g.shape, jnp.float32).astype(g.dtype)

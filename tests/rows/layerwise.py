@@ -181,7 +181,6 @@ ROWS = (
         plain={"eta": 0.0},
         random=True,
         coordinate_local=False,
-        complex=False,
     ),
     Row(
         "scale_by_optimistic_gradient",

@@ -49,7 +49,6 @@ ROWS = (
         plain={"eta": 0.0},
         random=True,
         coordinate_local=False,
-        complex=False,
     ),
     Row(
         "normalize_by_global_norm",
