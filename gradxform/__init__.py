@@ -70,11 +70,7 @@ from .optimizers.descent import (
     optimistic_gradient_descent as optimistic_gradient_descent,
     polyak_sgd as polyak_sgd,
 )
-from .optimizers.layerwise import (
-    fromage as fromage,
-    lamb as lamb,
-    lars as lars,
-)
+from .optimizers.layerwise import fromage as fromage, lamb as lamb, lars as lars
 from .optimizers.learning_rate_free import (
     cocob as cocob,
     dadapt_adamw as dadapt_adamw,
@@ -83,17 +79,10 @@ from .optimizers.learning_rate_free import (
     prodigy as prodigy,
 )
 from .optimizers.lion import lion as lion
-from .optimizers.low_memory import (
-    adafactor as adafactor,
-    sm3 as sm3,
-)
+from .optimizers.low_memory import adafactor as adafactor, sm3 as sm3
 from .optimizers.momo import momo as momo, momo_adam as momo_adam
 from .optimizers.sgd import sgd as sgd
-from .optimizers.signs import (
-    rprop as rprop,
-    sign_sgd as sign_sgd,
-    signum as signum,
-)
+from .optimizers.signs import rprop as rprop, sign_sgd as sign_sgd, signum as signum
 from .optimizers.sophia import sophia as sophia
 
 # Schedules: step -> value
@@ -156,10 +145,7 @@ from .transforms.amsgrad import (
     ScaleByAmsgradState as ScaleByAmsgradState,
     scale_by_amsgrad as scale_by_amsgrad,
 )
-from .transforms.average import (
-    ScaleByEmaState as ScaleByEmaState,
-    scale_by_ema as scale_by_ema,
-)
+from .transforms.average import ScaleByEmaState as ScaleByEmaState, scale_by_ema as scale_by_ema
 from .transforms.belief import (
     ScaleByBeliefState as ScaleByBeliefState,
     scale_by_belief as scale_by_belief,
@@ -205,9 +191,7 @@ from .transforms.factored_rms import (
     scale_by_factored_rms as scale_by_factored_rms,
     scale_by_parameter_rms as scale_by_parameter_rms,
 )
-from .transforms.fromage import (
-    scale_by_fromage as scale_by_fromage,
-)
+from .transforms.fromage import scale_by_fromage as scale_by_fromage
 from .transforms.laprop import (
     ScaleByLapropState as ScaleByLapropState,
     scale_by_laprop as scale_by_laprop,
@@ -277,13 +261,8 @@ from .transforms.scale import (
     scale as scale,
     scale_by_learning_rate as scale_by_learning_rate,
 )
-from .transforms.sign import (
-    scale_by_sign as scale_by_sign,
-)
-from .transforms.sm3 import (
-    ScaleBySM3State as ScaleBySM3State,
-    scale_by_sm3 as scale_by_sm3,
-)
+from .transforms.sign import scale_by_sign as scale_by_sign
+from .transforms.sm3 import ScaleBySM3State as ScaleBySM3State, scale_by_sm3 as scale_by_sm3
 from .transforms.sophia import (
     ScaleBySophiaState as ScaleBySophiaState,
     scale_by_sophia as scale_by_sophia,

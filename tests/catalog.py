@@ -31,3 +31,20 @@ CATALOG: tuple[Row, ...] = (
     *wrappers.ROWS,
 )
 SCHEDULES: tuple[ScheduleRow, ...] = (*schedules.ROWS,)
+
+# The rest of the public functions, in the order of the README.
+FUNCTIONS: tuple[str, ...] = (
+    "apply_updates",
+    "tunable",
+    "reduce_on_plateau",
+    "hyperparams",
+    "set_hyperparams",
+    "linear_scaling_rule",
+    "square_root_scaling_rule",
+    "hutchinson",
+    "gauss_newton_bartlett",
+    "transformation",
+    "optimizer",
+    "schedule",
+    "compare",
+)

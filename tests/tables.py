@@ -3,9 +3,12 @@
 `python tests/tables.py` puts them into the README.
 """
 
+import inspect
 from pathlib import Path
 
-from catalog import CATALOG, SCHEDULES, Row, ScheduleRow
+from catalog import CATALOG, FUNCTIONS, SCHEDULES, Row, ScheduleRow
+
+import gradxform as gx
 
 README = Path(__file__).parent.parent / "README.md"
 _BEGIN = "<!-- tables: begin -->\n"
@@ -30,7 +33,13 @@ def tables() -> str:
     parts.append(
         _table("Schedules: step t = 0, 1, ... to value", ["name", "formula", "paper"], schedules)
     )
+    functions = ([f"`{name}`", _summary(getattr(gx, name))] for name in FUNCTIONS)
+    parts.append(_table("Around them", ["name", "what it is"], functions))
     return "\n".join(parts)
+
+
+def _summary(function: object) -> str:
+    return inspect.getdoc(function).split("\n\n")[0].replace("\n", " ")
 
 
 def _rows(kind: str) -> list[Row]:

@@ -155,7 +155,11 @@ def test_yogi_forgets_slowly_and_adam_fast():
 
 def test_running_norms_make_updates_of_norm_one():
     """For a steady gradient, in arrays of any size and in those without elements."""
-    grads = {"matrix": jnp.full((30, 20), 0.1), "number": jnp.float32(-7.0), "none": jnp.ones((0, 3))}
+    grads = {
+        "matrix": jnp.full((30, 20), 0.1),
+        "number": jnp.float32(-7.0),
+        "none": jnp.ones((0, 3)),
+    }
     tx = gx.scale_by_running_norm(eps=0.0)
     state = tx.init(grads)
     for _ in range(3):

@@ -25,7 +25,7 @@ def test_the_readmes_tables_are_those_of_the_catalog():
     assert text == tables.inserted(text), "run `python tests/tables.py`"
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_to_files_lead_somewhere(document):
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text())
     missing = [

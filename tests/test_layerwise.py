@@ -19,7 +19,10 @@ def norms(tree):
 
 
 def test_the_trust_ratio_gives_each_array_the_length_of_its_parameters():
-    params, grads = [normal((5, 3)), 100 * normal((4,))], [normal((5, 3), seed=1), normal((4,), seed=2)]
+    params, grads = (
+        [normal((5, 3)), 100 * normal((4,))],
+        [normal((5, 3), seed=1), normal((4,), seed=2)],
+    )
     updates = first(gx.scale_by_trust_ratio(0.1), grads, params)
     np.testing.assert_allclose(norms(updates), 0.1 * np.asarray(norms(params)), rtol=1e-6)
 
@@ -32,7 +35,9 @@ def test_arrays_of_zeros_have_the_ratio_one(tx):
 
 
 def test_a_norm_that_is_nan_is_not_taken_for_zero():
-    assert np.all(np.isnan(first(gx.scale_by_trust_ratio(), jnp.ones(2), jnp.asarray([float("nan"), 1.0]))))
+    assert np.all(
+        np.isnan(first(gx.scale_by_trust_ratio(), jnp.ones(2), jnp.asarray([float("nan"), 1.0])))
+    )
 
 
 def test_fromage_keeps_the_length_of_weights_that_it_turns():

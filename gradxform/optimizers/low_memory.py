@@ -1,9 +1,5 @@
 """Optimizers whose second moments take less than a number a parameter: Adafactor, SM3."""
 
-import jax
-import jax.numpy as jnp
-
-from ..core import numerics
 from ..core.arguments import (
     Count,
     Decay,
@@ -16,6 +12,8 @@ from ..core.arguments import (
 )
 from ..core.factory import optimizer
 from ..core.types import GradientTransformation
+from ..schedules.combine import join_schedules
+from ..schedules.shapes import constant_schedule, inverse_sqrt_decay
 from ..transforms.average import scale_by_ema
 from ..transforms.block_clip import clip_by_block_rms
 from ..transforms.decay import add_decoupled_weight_decay
@@ -24,11 +22,10 @@ from ..transforms.scale import scale_by_learning_rate
 from ..transforms.sm3 import scale_by_sm3
 from ..wrappers.chain import chain
 
-
-def relative_step(count: jax.Array) -> jax.Array:
-    """Adafactor's learning rate where none is given: min(0.01, 1 / sqrt(t)), t = 1, 2, ..."""
-    t = numerics.increment(jnp.asarray(count)).astype(numerics.scalar_dtype())
-    return jnp.minimum(1e-2, 1.0 / jnp.sqrt(t))
+# Adafactor's learning rate where none is given: min(0.01, 1 / sqrt(t)), t = 1, 2, ...
+RELATIVE_STEP = join_schedules(
+    [constant_schedule(1e-2), inverse_sqrt_decay(1e-2, 10_000)], boundaries=[9_999]
+)
 
 
 @optimizer
@@ -52,10 +49,10 @@ def adafactor(
     min(0.01, 1 / sqrt(t)), which is also torch's for `lr=0.01`. `decay_rate`, `eps`,
     `decay_offset`, `min_dim_size_to_factor`, `state_dtype`: see `scale_by_factored_rms`.
     `max_rms`: see `clip_by_block_rms`. `min_scale`: see `scale_by_parameter_rms`; None makes the
-    learning rate absolute. `momentum`: see `scale_by_ema`, which costs what the factors save. `weight_decay`, `mask`: see
-    `add_decoupled_weight_decay`; optax's is per step, not per unit of learning rate. optax without
-    a learning rate takes steps of 1 relative to the parameters. State: 4 (n + m) bytes for a
-    large n by m matrix; 4 bytes a parameter more with momentum.
+    learning rate absolute. `momentum`: see `scale_by_ema`, which costs what the factors save.
+    `weight_decay`, `mask`: see `add_decoupled_weight_decay`; optax's is per step, not per unit of
+    learning rate. optax without a learning rate takes steps of 1 relative to the parameters.
+    State: 4 (n + m) bytes for a large n by m matrix; 4 bytes a parameter more with momentum.
     """
     links = [
         scale_by_factored_rms(
@@ -75,7 +72,7 @@ def adafactor(
     return chain(
         *links,
         add_decoupled_weight_decay(weight_decay, mask=mask),
-        scale_by_learning_rate(relative_step if learning_rate is None else learning_rate),
+        scale_by_learning_rate(RELATIVE_STEP if learning_rate is None else learning_rate),
     )
 
 

@@ -5,7 +5,8 @@ For each array, with gradient or update g_t at step t = 1, 2, ... and m_0 = 0:
     m_t = momentum m_{t-1} + (1 - momentum) g_t
     u_t = m_t                         or, debiased, m_t / (1 - momentum^t)
 
-`scale_by_momentum` with the same number gives m_t / (1 - momentum): the same direction, longer steps.
+`scale_by_momentum` with the same number gives m_t / (1 - momentum): the same direction, and longer
+steps.
 """
 
 from typing import NamedTuple

@@ -1,0 +1,182 @@
+"""The layout: imports go strictly down, only public JAX is used, and nothing grows too long."""
+
+import ast
+import importlib
+import inspect
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from catalog import CATALOG, SCHEDULES
+
+import gradxform as gx
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "gradxform"
+FOLDERS = (
+    "core",
+    "schedules",
+    "transforms",
+    "wrappers",
+    "optimizers",
+    "placement",
+    "inspection",
+    "training",
+    "comparison",
+)
+PRIVATE = ("jax._src", "jax.core", "jax.interpreters", "jaxlib", "optax._src")
+LONGEST = 300
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The full names of what a file imports, wherever in it."""
+    package = name_of(path).split(".")
+    package = package if path.name == "__init__.py" else package[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def own_imports(path: Path) -> set[str]:
+    """The modules of the package that a file imports."""
+    known = {name_of(module) for module in MODULES}
+    found = set()
+    for name in imports(path):
+        while name not in known and "." in name:
+            name = name.rpartition(".")[0]
+        if name in known - {name_of(path)}:
+            found.add(name)
+    return found
+
+
+def layer(module: str) -> int:
+    """How high a module stands; what is in no folder stands above all."""
+    parts = module.split(".")
+    return FOLDERS.index(parts[1]) if len(parts) > 1 and parts[1] in FOLDERS else len(FOLDERS)
+
+
+def test_the_package_has_these_folders_and_no_others() -> None:
+    folders = {path.name for path in PACKAGE.iterdir() if path.is_dir()} - {"__pycache__"}
+    assert folders <= set(FOLDERS)
+    assert {"core", "schedules", "transforms", "wrappers", "optimizers"} <= folders
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_go_down(path: Path) -> None:
+    here = name_of(path)
+    for other in own_imports(path):
+        assert layer(other) <= layer(here), f"{here} imports {other}, which stands above it"
+    if layer(here) < len(FOLDERS):
+        assert "gradxform" not in own_imports(path), "the package imports its parts, not they it"
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    below = {name_of(path): own_imports(path) for path in MODULES}
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        left = list(below[start])
+        while left:
+            module = left.pop()
+            if module not in seen:
+                seen.add(module)
+                left += below[module]
+        return seen
+
+    assert [module for module in below if module in reached(module)] == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_only_public_jax_is_used(path: Path) -> None:
+    used = [
+        name
+        for name in imports(path)
+        if any(name == private or name.startswith(f"{private}.") for private in PRIVATE)
+    ]
+    assert used == []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute):
+            assert ast.unparse(node) not in PRIVATE
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if path.name == "__init__.py"], ids=name_of
+)
+def test_a_package_holds_no_logic(path: Path) -> None:
+    allowed = (ast.Import, ast.ImportFrom)
+    for node in ast.parse(path.read_text()).body:
+        is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        is_version = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in (
+            "__version__",
+            "__all__",
+        )
+        assert isinstance(node, allowed) or is_docstring or is_version, ast.unparse(node)
+
+
+def test_files_stay_short() -> None:
+    files = [
+        path
+        for folder in ("gradxform", "tests", "benchmarks")
+        for path in (ROOT / folder).rglob("*.py")
+    ]
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in files}
+    assert {name: n for name, n in lengths.items() if n > LONGEST} == {}
+
+
+def factories(*results: str) -> set[str]:
+    """The public functions whose signature says that they return one of these types."""
+    return {
+        name
+        for name, value in vars(gx).items()
+        if inspect.isfunction(value)
+        and getattr(inspect.signature(value).return_annotation, "__name__", "") in results
+    }
+
+
+def test_the_catalog_is_what_is_public() -> None:
+    assert factories("GradientTransformation") == {row.name for row in CATALOG}
+    assert factories("StepFunction") == {row.name for row in SCHEDULES}
+
+
+def test_public_names_are_exported_for_type_checkers() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    aliases = [a for node in tree.body if isinstance(node, ast.ImportFrom) for a in node.names]
+    assert [a.name for a in aliases if a.asname is None and a.name != "annotations"] == []
+    names = {a.asname for a in aliases}
+    assert len(names) == len(aliases)
+    assert {name for name in vars(gx) if not name.startswith("_")} - names <= {
+        *FOLDERS,
+        *(path.stem for path in PACKAGE.glob("*.py")),
+    }
+
+
+def test_importing_the_package_imports_nothing_but_what_it_depends_on() -> None:
+    program = (
+        "import sys, jax, numpy, optax\n"
+        "before = set(sys.modules)\n"
+        "import gradxform\n"
+        "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    new = set(done.stdout.split()) - set(sys.stdlib_module_names)
+    assert new <= {"gradxform", "jax", "numpy", "optax"}
+    assert "gradxform" in new
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_every_module_can_be_imported_and_says_what_it_is(path: Path) -> None:
+    assert importlib.import_module(name_of(path)).__doc__
