@@ -202,7 +202,7 @@ def test_the_unit_of_the_gradient_does_not_matter(row):
     tx = row.build(**row.plain)
     once = updates_of(tx, grads, params)
     for unit in (2.0**30, 2.0**-30):
-        scaled = [jax.tree.map(lambda g, c=np.float32(unit): g * c, tree) for tree in grads]
+        scaled = [jax.tree.map(lambda g, unit=unit: g * np.float32(unit), tree) for tree in grads]
         again = updates_of(tx, scaled, params)
         jax.tree.map(np.testing.assert_array_equal, again, once)
 

@@ -119,16 +119,16 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "compare", compare)
 
 
-OPTIMIZERS = "adagrad, adam, adam-l2, adamw, all, lion, momentum, nesterov, rmsprop, sgd."
-
-
 @pytest.mark.usefixtures("untrained")
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--optimizers", "adamx"], "unknown optimizer `adamx`. Did you mean `adam`?"),
-        (["--optimizers", "sgd,what"], f"unknown optimizer `what`. Known are: {OPTIMIZERS}"),
-        (["--optimizers", ","], "argument --optimizers: no name. Known are: adagrad, "),
+        (["--optimizers", "adamx"], "unknown optimizer `adamx`. Did you mean `adam"),
+        (
+            ["--optimizers", "sgd,what"],
+            "unknown optimizer `what`. Known are: adabelief, adadelta, ",
+        ),
+        (["--optimizers", ","], "argument --optimizers: no name. Known are: adabelief, adadelta, "),
         (["--optimizers"], "argument --optimizers: expected at least one argument"),
         (
             ["--seed", "3"],

@@ -53,7 +53,8 @@ def at_precision(x: Any, precision: np.dtype[Any]) -> jax.Array:
 
 def increment(count: jax.Array) -> jax.Array:
     """`count + 1`, staying at the largest value of its dtype instead of wrapping."""
-    return jnp.where(count == np.iinfo(count.dtype).max, count, count + jnp.ones_like(count))
+    last = np.asarray(np.iinfo(count.dtype).max, count.dtype)
+    return jnp.where(count == last, count, count + jnp.ones_like(count))
 
 
 def filled_like(x: jax.Array, value: Any) -> jax.Array:

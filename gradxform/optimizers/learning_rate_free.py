@@ -39,7 +39,7 @@ def dog(
     The defaults are theirs. State: 4 bytes a parameter.
     """
     return chain(
-        add_l2_regularization(l2, mask=mask),
+        *_penalty(l2, mask),
         scale_by_dog(reps_rel, eps, init_eta=init_eta),
         scale_by_learning_rate(learning_rate),
     )
@@ -62,7 +62,7 @@ def dowg(
     the authors' code and optax. State: 4 bytes a parameter.
     """
     return chain(
-        add_l2_regularization(l2, mask=mask),
+        *_penalty(l2, mask),
         scale_by_dowg(r_eps, eps),
         scale_by_learning_rate(learning_rate),
     )
@@ -169,7 +169,13 @@ def cocob(
     experiments. State: 20 bytes a parameter.
     """
     return chain(
-        add_l2_regularization(l2, mask=mask),
+        *_penalty(l2, mask),
         scale_by_cocob(alpha, eps, state_dtype=state_dtype),
         scale_by_learning_rate(learning_rate),
     )
+
+
+def _penalty(l2: NonNegative, mask: Mask) -> tuple[GradientTransformation, ...]:
+    """The link of an L2 penalty; none where there is none, which saves a pass over the arrays."""
+    absent = isinstance(l2, float) and l2 == 0.0
+    return () if absent else (add_l2_regularization(l2, mask=mask),)

@@ -187,6 +187,8 @@ def decayed(
     updates: Updates, params: Params, chosen: Any, weight_decay: Value, factor: Value
 ) -> Updates:
     """updates + factor weight_decay w, where `chosen` says so."""
+    if isinstance(weight_decay, float) and weight_decay == 0.0:
+        return updates
     amount = factor * weight_decay
     return tree.lift(_decay_rule, updates, params=params, where=chosen, amount=amount)
 

@@ -75,9 +75,8 @@ def scale_by_momo(
 ) -> InitUpdate:
     """Replace gradients by momentum times the step that the loss asks for (MoMo).
 
-    `update` needs the loss that the gradient was taken of: `update(updates, state, params,
-    value=loss)`. The updates hold the learning rate, which is a bound here, and point uphill: put
-    `scale_by_learning_rate(None)` behind.
+    `update(..., value=loss)` needs the loss that the gradient was taken of. The updates hold the
+    learning rate, a bound here, and point uphill: put `scale_by_learning_rate(None)` behind.
 
     Args:
       learning_rate: α, the largest step size, in units of the parameters over the gradient; it
@@ -112,18 +111,18 @@ def scale_by_momo(
         direction, grad_dot_params, inner, norm = _collected(parts)
         loss = _average(state.loss, _scalar(value), beta, first)
         gamma = _average(state.grad_dot_params, grad_dot_params, beta, first)
+        rates: dict[str, Any] = {"learning_rate": learning_rate, "weight_decay": weight_decay}
         tau, bound = _step_size(
             loss - gamma,
             inner,
             norm,
             state.lower_bound,
             rho=1.0,
-            learning_rate=learning_rate,
             lower_bound=lower_bound,
-            weight_decay=weight_decay,
             adaptive=adaptive_lower_bound,
+            **rates,
         )
-        updates = _proximal(direction, params, tau, learning_rate, weight_decay)
+        updates = tree.lift(_proximal_rule, direction, params=params, tau=tau, **rates)
         count = numerics.increment(state.count)
         return updates, ScaleByMomoState(count, mu, loss, gamma, bound, tau)
 
@@ -144,9 +143,8 @@ def scale_by_momo_adam(
 ) -> InitUpdate:
     """Replace gradients by Adam's directions times the step that the loss asks for (MoMo-Adam).
 
-    `update` needs the loss that the gradient was taken of: `update(updates, state, params,
-    value=loss)`. The updates hold the learning rate, which is a bound here, and point uphill: put
-    `scale_by_learning_rate(None)` behind.
+    `update(..., value=loss)` needs the loss that the gradient was taken of. The updates hold the
+    learning rate, a bound here, and point uphill: put `scale_by_learning_rate(None)` behind.
 
     Args:
       learning_rate: α, the largest step, in units of the parameters as Adam's learning rate.
@@ -194,18 +192,18 @@ def scale_by_momo_adam(
         direction, grad_dot_params, inner, norm = _collected(parts)
         loss = numerics.ema(state.loss, _scalar(value), b1)
         gamma = numerics.ema(state.grad_dot_params, grad_dot_params, b1)
+        rates: dict[str, Any] = {"learning_rate": learning_rate, "weight_decay": weight_decay}
         tau, bound = _step_size(
             loss - gamma,
             inner,
             norm,
             state.lower_bound,
             rho=numerics.bias_correction(b1, t),
-            learning_rate=learning_rate,
             lower_bound=lower_bound,
-            weight_decay=weight_decay,
             adaptive=adaptive_lower_bound,
+            **rates,
         )
-        updates = _proximal(direction, params, tau, learning_rate, weight_decay)
+        updates = tree.lift(_proximal_rule, direction, params=params, tau=tau, **rates)
         return updates, ScaleByMomoAdamState(t, mu, nu, loss, gamma, bound, tau)
 
     return init, update
@@ -293,13 +291,9 @@ def _step_size(
     return tau, bound
 
 
-def _proximal(
-    direction: Updates, params: Params, tau: Array, learning_rate: Value, weight_decay: Value
-) -> Updates:
-    """x_k - x_{k+1}."""
+def _proximal_rule(
+    d: Array, *, p: Array, tau: Array, learning_rate: Value, weight_decay: Value
+) -> Array:
+    """(d_k / D_k) -> x_k - x_{k+1}."""
     decay = learning_rate * weight_decay
-    return tree.lift(_proximal_rule, direction, params=params, tau=tau, decay=decay)
-
-
-def _proximal_rule(d: Array, *, p: Array, tau: Array, decay: Value) -> Array:
     return (decay * p + tau * d) / (1.0 + decay)

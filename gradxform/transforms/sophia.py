@@ -104,7 +104,7 @@ def scale_by_sophia(
             return tree.lift(_kept_rule, updates, nu, params=params)[0]
 
         h = lax.cond(_for_any(due), refreshed, kept, state.nu)
-        updates, mu, nu, _ = tree.lift(
+        steps, mu, nu, _ = tree.lift(
             _sophia_rule,
             updates,
             state.mu,
@@ -115,10 +115,17 @@ def scale_by_sophia(
             gamma=gamma,
             clip_threshold=clip_threshold,
         )
-        win_rate = _win_rate(updates, clip_threshold)
+        updates, win_rate = _collected(steps)
         return updates, ScaleBySophiaState(numerics.increment(state.count), mu, nu, win_rate)
 
     return init, update
+
+
+class _Step(NamedTuple):
+    """What one array gives."""
+
+    update: Array
+    inside: Array  # how many coordinates were not clipped
 
 
 @custom_vmap
@@ -183,22 +190,23 @@ def _sophia_rule(
     eps: Value,
     gamma: Value,
     clip_threshold: Value,
-) -> tuple[Array, Array, Array, Array]:
+) -> tuple[_Step, Array, Array, Array]:
     """(g_t, m_{t-1}, h_{t-1}, h_t) -> (u_t, m_t, h_t, h_t)."""
     mu = numerics.ema(mu, g, b1)
     curvature = jnp.maximum(gamma * h, eps)
     # Compared before they are divided: the quotient may be infinite, or 0 / 0.
     inside = jnp.abs(mu) < clip_threshold * curvature
     u = jnp.where(inside, numerics.divide(mu, curvature), clip_threshold * jnp.sign(mu))
-    return u, mu, h, h
+    return _Step(u, jnp.sum(jnp.where(inside, 1.0, 0.0))), mu, h, h
 
 
-def _win_rate(updates: Updates, clip_threshold: Value) -> Array:
-    """The fraction of coordinates that were not clipped."""
-    inside = tree.lift(_inside_rule, updates, clip_threshold=clip_threshold)
-    size = sum(u.size for u in jax.tree.leaves(updates))
-    return numerics.global_sum(jnp.real, inside) / max(size, 1)
+def _collected(steps: Any) -> tuple[Updates, Array]:
+    """The tree of updates, and the fraction of all coordinates that were not clipped."""
 
+    def is_step(x: Any) -> bool:
+        return isinstance(x, _Step)
 
-def _inside_rule(u: Array, *, clip_threshold: Value) -> Array:
-    return jnp.sum(jnp.where(jnp.abs(u) < clip_threshold, 1.0, 0.0))
+    found = jax.tree.leaves(steps, is_leaf=is_step)
+    inside = numerics.global_sum(jnp.real, [step.inside for step in found])
+    size = sum(step.update.size for step in found)
+    return jax.tree.map(lambda x: x.update, steps, is_leaf=is_step), inside / max(size, 1)
