@@ -151,11 +151,13 @@ def _estimate(hessian_fn: Any, params: Params, key: Array) -> Params:
         f"`gauss_newton_bartlett` make them; got {check.brief(hessian_fn)}.",
     )
     estimate = hessian_fn(params, key)
-    shapes = [jax.tree.map(jnp.shape, x) for x in (estimate, params)]
+    same = jax.tree.structure(estimate) == jax.tree.structure(params)
+    shapes = [[jnp.shape(x) for x in jax.tree.leaves(t)] for t in (estimate, params)]
     check.require(
-        shapes[0] == shapes[1],
-        "`hessian_fn(params, key)` must return a tree like the parameters; it has the shapes "
-        f"{shapes[0]}, they have {shapes[1]}.",
+        same and shapes[0] == shapes[1],
+        "`hessian_fn(params, key)` must return a tree like the parameters; it is "
+        f"{check.brief(jax.tree.structure(estimate))} with shapes {check.brief(shapes[0])}, they "
+        f"are {check.brief(jax.tree.structure(params))} with {check.brief(shapes[1])}.",
     )
 
     def real(h: Any, p: Any) -> Array:
