@@ -151,13 +151,13 @@ def _estimate(hessian_fn: Any, params: Params, key: Array) -> Params:
         f"`gauss_newton_bartlett` make them; got {check.brief(hessian_fn)}.",
     )
     estimate = hessian_fn(params, key)
-    same = jax.tree.structure(estimate) == jax.tree.structure(params)
+    structures: list[Any] = [jax.tree.structure(t) for t in (estimate, params)]
     shapes = [[jnp.shape(x) for x in jax.tree.leaves(t)] for t in (estimate, params)]
     check.require(
-        same and shapes[0] == shapes[1],
+        structures[0] == structures[1] and shapes[0] == shapes[1],
         "`hessian_fn(params, key)` must return a tree like the parameters; it is "
-        f"{check.brief(jax.tree.structure(estimate))} with shapes {check.brief(shapes[0])}, they "
-        f"are {check.brief(jax.tree.structure(params))} with {check.brief(shapes[1])}.",
+        f"{check.brief(structures[0])} with shapes {check.brief(shapes[0])}, they "
+        f"are {check.brief(structures[1])} with {check.brief(shapes[1])}.",
     )
 
     def real(h: Any, p: Any) -> Array:
