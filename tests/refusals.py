@@ -1,6 +1,6 @@
 """Tables of what is refused: a call, the kind of error, and what its message must hold."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,12 +14,3 @@ def assert_refused(call: Callable[[], Any], kind: Any, words: list[str]) -> None
         call()
     missing = [word for word in words if word not in str(error.value)]
     assert not missing, f"{missing} not in: {error.value}"
-
-
-def cases(names: Iterable[str], not_yet: dict[str, str]) -> list[Any]:
-    """Parameters for each name, those that are known to fail marked with the reason."""
-
-    def marks(name: str) -> list[Any]:
-        return [pytest.mark.xfail(strict=True, reason=not_yet[name])] if name in not_yet else []
-
-    return [pytest.param(name, marks=marks(name)) for name in names]

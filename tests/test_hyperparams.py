@@ -133,7 +133,6 @@ def rescaled(inner: Any, factor: gx.Scalar = 1.0) -> Any:
     return inner.init, update
 
 
-@pytest.mark.xfail(strict=True, reason="a wrapper and what it wraps have the same place")
 def test_names_in_a_wrapper_and_in_what_it_wraps_are_told_apart() -> None:
     state = rescaled(gx.scale(gx.tunable(2.0)), gx.tunable(3.0)).init(small())
     assert sorted(map(float, gx.hyperparams(state).values())) == [2.0, 3.0]

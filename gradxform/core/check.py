@@ -111,7 +111,8 @@ class Interval:
         if isinstance(value, np.ndarray | np.generic) and value.ndim == 0:
             value = value.item()
         if isinstance(value, jax.Array):
-            if value.shape != () or not jnp.issubdtype(value.dtype, np.number):
+            real = [jnp.issubdtype(value.dtype, kind) for kind in (np.floating, np.integer)]
+            if value.shape != () or not any(real):
                 must = f"a real scalar{self._bounds()}"
                 hint = "For several values at once, build or set it under `jax.vmap`."
                 fail(call, name, value, must, hint)
@@ -127,8 +128,10 @@ class Interval:
     def _test(self, call: str, name: str, number: float, shown: Any) -> None:
         above = number > self.low if self.low_open else number >= self.low
         below = number < self.high if self.high_open else number <= self.high
-        if not (above and below and math.isfinite(number)):
-            fail(call, name, shown, self._bounds().strip() or "finite", self.hint)
+        if not math.isfinite(number):
+            fail(call, name, shown, f"finite{self._bounds().replace(' ', ', ', 1)}", self.hint)
+        if not (above and below):
+            fail(call, name, shown, self._bounds().strip(), self.hint)
 
     def _bounds(self) -> str:
         words = []

@@ -191,7 +191,7 @@ class _Block:
 
     def init(self, params: Params) -> State:
         if not self.is_wrapper:
-            tree.require_trainable(self.name, params)
+            tree.require_trainable(f"{self.name}.init(params)", params)
         if not self.live:
             assert self.body is not None
             return self.body.init(params)
@@ -236,6 +236,12 @@ class _Block:
         self, body: "_Body", updates: Updates, state: State, params: Params, extra: dict[str, Any]
     ) -> tuple[Updates, State]:
         needs = body.needs
+        if needs.state is not None and not isinstance(state, needs.state):
+            raise TypeError(
+                f"`{self.name}(...).update` was given a state of type {type(state).__name__}, not "
+                f"{getattr(needs.state, '__name__', needs.state)}. Make it with `init(params)` of "
+                "this transformation."
+            )
         if needs.params_required and params is None:
             raise ValueError(
                 f"`{self.name}` reads the parameters: call `update(updates, state, params)`."
@@ -254,6 +260,7 @@ class _Needs(NamedTuple):
 
     params: bool
     params_required: bool
+    state: Any  # the class of the state, where the update names it
     accepted: frozenset[str]
     required: tuple[str, ...]
     everything: bool
@@ -267,11 +274,20 @@ class _Body(NamedTuple):
     needs: _Needs
 
 
+def _class_of(parameter: inspect.Parameter | None) -> Any:
+    """The class, or union of classes, that a parameter is annotated with; None where it is not."""
+    annotation = None if parameter is None else parameter.annotation
+    members = getattr(annotation, "__args__", (annotation,))
+    named = all(isinstance(m, type) and issubclass(m, tuple) and m is not tuple for m in members)
+    return annotation if named else None
+
+
 def _needs(update: Callable[..., Any]) -> _Needs:
     parameters = inspect.signature(update).parameters
     params = parameters.get("params")
     keywords = [p for p in parameters.values() if p.kind is p.KEYWORD_ONLY]
     return _Needs(
+        state=_class_of(parameters.get("state")),
         params=params is not None,
         params_required=params is not None and params.default is params.empty,
         accepted=frozenset(p.name for p in keywords),

@@ -189,7 +189,7 @@ def start(live: dict[str, Any]) -> HyperparamsState:
     feedback = {name: v.init() for name, v in live.items() if isinstance(v, Feedback)}
     owned = {name: v.value for name, v in live.items() if isinstance(v, Tunable)}
     readings = {
-        name: v.value(feedback[name], count) if isinstance(v, Feedback) else _at(v, count)
+        name: v.value(feedback[name], count) if isinstance(v, Feedback) else _at(name, v, count)
         for name, v in live.items()
         if name not in owned
     }
@@ -209,7 +209,7 @@ def step(
     values = {
         name: live[name].value(feedback[name], state.count)
         if name in feedback
-        else _at(live[name], state.count)
+        else _at(name, live[name], state.count)
         for name in state.hyperparams
     }
     readings = _recorded(values)
@@ -221,8 +221,17 @@ def step(
     return {**readings, **constant, **state.tunables}, after
 
 
-def _at(value: Any, count: jax.Array) -> Any:
-    return value(count) if callable(value) else value
+def _at(name: str, value: Any, count: jax.Array) -> Any:
+    if not callable(value):
+        return value
+    number = value(count)
+    is_number = isinstance(number, jax.Array | np.ndarray | np.generic | float | int)
+    if not is_number or jnp.ndim(number):
+        raise TypeError(
+            f"the schedule of `{name}` must return a scalar; {check.brief(value)} returned "
+            f"{check.brief(number)}."
+        )
+    return number
 
 
 def _recorded(values: dict[str, Any]) -> dict[str, jax.Array]:

@@ -1,10 +1,12 @@
 """Reading and writing hyperparameters in a state, wherever they are nested."""
 
+import numbers
 from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.tree_util import keystr, register_pytree_with_keys, tree_flatten_with_path
 
 from . import check, numerics
@@ -70,7 +72,12 @@ def _find(tree: Any, prefix: str) -> Iterator[tuple[str, HyperparamsState]]:
         if _is_hyperparams_state(node):
             here = "/".join(filter(None, (prefix, keystr(path, simple=True, separator="/"))))
             yield here, node
-            yield from _find(node.inner_state, here)
+            yield from _find(node.inner_state, _inside(here))
+
+
+def _inside(place: str) -> str:
+    # A wrapper with hyperparameters of its own stands at the same place as what it wraps.
+    return f"{place}/inner_state".lstrip("/")
 
 
 def _is_hyperparams_state(x: Any) -> bool:
@@ -119,7 +126,9 @@ def set_hyperparams(state: Any, **values: Any) -> Any:
                 tunables[name] = jax.tree.map(
                     lambda old, v=value, n=key: _written(n, old, v), tunables[name]
                 )
-        return found._replace(tunables=tunables, inner_state=visit(path, found.inner_state))
+        return found._replace(
+            tunables=tunables, inner_state=visit(_inside(path), found.inner_state)
+        )
 
     def visit(prefix: str, tree: Any) -> Any:
         def at(path: Any, node: Any) -> Any:
@@ -134,11 +143,15 @@ def set_hyperparams(state: Any, **values: Any) -> Any:
 
 
 def _written(name: str, old: jax.Array, value: Any) -> jax.Array:
-    new = jnp.asarray(value)
-    fits = new.shape in ((), old.shape)
+    if not isinstance(value, bool) and isinstance(value, numbers.Real | np.ndarray | jax.Array):
+        new = jnp.asarray(value)
+    else:
+        new = jnp.asarray(jnp.nan)
+    real = jnp.issubdtype(new.dtype, np.floating) or jnp.issubdtype(new.dtype, np.integer)
+    fits = real and new.shape in ((), old.shape)
     if not fits or (not check.is_traced(new) and not bool(jnp.all(jnp.isfinite(new)))):
         raise ValueError(
-            f"`set_hyperparams({name}={check.brief(value)})`: `{name}` must be finite and of "
+            f"`set_hyperparams({name}={check.brief(value)})`: `{name}` must be a finite number of "
             f"shape {list(old.shape)}, as in the state. To try several values at once, call it "
             "under `jax.vmap`."
         )

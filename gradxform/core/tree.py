@@ -189,7 +189,7 @@ def require_trainable(call: str, params: Any) -> None:
         if dtype is None or not jnp.issubdtype(dtype, np.inexact):
             kind = type(leaf).__name__ if dtype is None else dtype
             raise TypeError(
-                f"`{call}.init(params)`: {_leaf_name(path)} is of type {kind}; only floating and "
+                f"`{call}`: {_leaf_name(path)} is of type {kind}; only floating and "
                 "complex arrays can be trained. Pass the trainable part of the model: "
                 "`eqx.filter(model, eqx.is_inexact_array)`, `nnx.state(model, nnx.Param)` or "
                 "`variables['params']`, or leave the rest out as `None`."

@@ -19,9 +19,14 @@ def apply_updates(params: Params, updates: Updates) -> Params:
 
     Raises:
       ValueError: the trees do not fit; the message names the first leaf that differs.
+      TypeError: an update would be added to a parameter that is no floating or complex array.
     """
     with check.calling("apply_updates"):
         tree.require_matching(updates, params)
+    moved = jax.tree.map(
+        lambda u, p: p if u is not None else None, updates, params, is_leaf=_is_none
+    )
+    tree.require_trainable("apply_updates(params, updates)", moved)
 
     def add(u: jax.Array | None, p: Params) -> Params:
         if u is None:
@@ -30,4 +35,8 @@ def apply_updates(params: Params, updates: Updates) -> Params:
         wide = numerics.wide_dtype(numerics.widest(dtype, jnp.asarray(u).dtype))
         return (jnp.asarray(p).astype(wide) + jnp.asarray(u).astype(wide)).astype(dtype)
 
-    return jax.tree.map(add, updates, params, is_leaf=lambda x: x is None)
+    return jax.tree.map(add, updates, params, is_leaf=_is_none)
+
+
+def _is_none(x: object) -> bool:
+    return x is None

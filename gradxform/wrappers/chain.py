@@ -74,6 +74,12 @@ def named_chain(*transformations: tuple[str, optax.GradientTransformation]) -> I
         updates: Updates, state: State, params: Params = None, **extra: Any
     ) -> tuple[Updates, State]:
         _require_length("named_chain", state, len(transformations))
+        unknown = sorted({*state} ^ {*names})
+        check.require(
+            not unknown,
+            f"the state and the chain differ in the names {', '.join(f'`{n}`' for n in unknown)}. "
+            "Was the state made by `init` of this chain?",
+        )
         states = {}
         for name, tx in transformations:
             updates, states[name] = update_wide(tx, updates, state[name], params, **extra)
