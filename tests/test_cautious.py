@@ -191,7 +191,7 @@ def test_every_optimizer_of_the_catalog_is_refused():
 
 
 def test_what_is_no_transformation_is_refused():
-    with pytest.raises(ValueError, match="must be a gradient transformation"):
+    with pytest.raises(TypeError, match="must be a gradient transformation"):
         gx.cautious(gx.scale_by_adam)
     with pytest.raises(ValueError, match="`xi` must be at least 0"):
         gx.cautious(gx.scale_by_adam(), xi=-1.0)

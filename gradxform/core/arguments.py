@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from . import check
 from .hyperparams import Decay, LearningRate, NonNegative, Positive, Scalar
 from .select import Mask
+from .types import TransformationRule
 
 DType = Annotated[Any, check.FloatDType()]
 Count = Annotated[int, check.Whole()]
@@ -16,6 +17,7 @@ WholeNumber = Annotated[int, check.Whole(low=0)]
 Number = Annotated[Any, check.Interval()]
 NonNegativeNumber = Annotated[Any, check.Interval(low=0.0)]
 PositiveNumber = Annotated[Any, check.Interval(low=0.0, low_open=True)]
+Transformation = Annotated[Any, TransformationRule()]
 
 __all__ = [
     "Count",
@@ -29,5 +31,6 @@ __all__ = [
     "Positive",
     "PositiveNumber",
     "Scalar",
+    "Transformation",
     "WholeNumber",
 ]

@@ -121,6 +121,27 @@ class GradientTransformation(optax.GradientTransformationExtraArgs):  # type: ig
         return type(self), tuple(self)
 
 
+def require_transformation(call: str, what: str, tx: Any) -> None:
+    """Refuse what is no transformation, also a factory that was not called."""
+    if isinstance(tx, optax.GradientTransformation):
+        return
+    hint = " Call the factory first." if callable(tx) else ""
+    raise TypeError(
+        f"`{call}(...)`: {what} must be a gradient transformation; got {check.brief(tx)}.{hint}"
+    )
+
+
+class TransformationRule:
+    """A gradient transformation, ours or Optax's."""
+
+    kind = "GradientTransformation"
+
+    def __call__(self, call: str, name: str, value: Any) -> Any:
+        """The transformation as it is."""
+        require_transformation(call, f"`{name}`", value)
+        return value
+
+
 def no_state(params: Params) -> State:
     """The `init` of a transformation that remembers nothing."""
     del params

@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.custom_batching import custom_vmap
 
 from ..core import check, numerics, tree
 from ..core.arguments import Count, Decay, DType, NonNegative, Positive, WholeNumber
+from ..core.branch import for_any
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates
@@ -103,7 +103,7 @@ def scale_by_sophia(
         def kept(nu: Params) -> Params:
             return tree.lift(_kept_rule, updates, nu, params=params)[0]
 
-        h = lax.cond(_for_any(due), refreshed, kept, state.nu)
+        h = lax.cond(for_any(due), refreshed, kept, state.nu)
         steps, mu, nu, _ = tree.lift(
             _sophia_rule,
             updates,
@@ -126,21 +126,6 @@ class _Step(NamedTuple):
 
     update: Array
     inside: Array  # how many coordinates were not clipped
-
-
-@custom_vmap
-def _for_any(due: Array) -> Array:
-    """Whether any member of a batch is due.
-
-    A condition that differs between members would make `vmap` compute both branches, always.
-    """
-    return due
-
-
-@_for_any.def_vmap
-def _for_any_batched(size: int, batched: Any, due: Array) -> tuple[Array, bool]:
-    del size, batched
-    return _for_any(jnp.any(due, axis=0)), False
 
 
 def _estimate(hessian_fn: Any, params: Params, key: Array) -> Params:

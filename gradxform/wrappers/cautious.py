@@ -16,11 +16,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax.numpy as jnp
-import optax
 from jax import Array
 
 from ..core import check, numerics, tree
-from ..core.arguments import NonNegative
+from ..core.arguments import NonNegative, Transformation
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates, update_wide
@@ -28,7 +27,7 @@ from ..transforms.scale import scale_by_learning_rate
 
 
 @transformation
-def cautious(inner: optax.GradientTransformation, xi: NonNegative = 1.0) -> InitUpdate:
+def cautious(inner: Transformation, xi: NonNegative = 1.0) -> InitUpdate:
     """Keep the coordinates of a direction that agree in sign with the gradient, and rescale them.
 
     It goes around the scaling, before weight decay and learning rate:
@@ -49,10 +48,6 @@ def cautious(inner: optax.GradientTransformation, xi: NonNegative = 1.0) -> Init
     Returns:
       A transformation with the state of `inner`.
     """
-    check.require(
-        isinstance(inner, optax.GradientTransformation),
-        f"`inner` must be a gradient transformation; got {check.brief(inner)}.",
-    )
     check.require(
         all(_factory(tx) is not scale_by_learning_rate for tx in _inside(inner)),
         "the inner transformation holds `scale_by_learning_rate`, which points downhill: no "

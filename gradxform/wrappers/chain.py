@@ -6,7 +6,14 @@ import optax
 
 from ..core import check
 from ..core.factory import transformation
-from ..core.types import InitUpdate, Params, State, Updates, update_wide
+from ..core.types import (
+    InitUpdate,
+    Params,
+    State,
+    Updates,
+    require_transformation,
+    update_wide,
+)
 
 
 @transformation
@@ -24,7 +31,7 @@ def chain(*transformations: optax.GradientTransformation) -> InitUpdate:
       A transformation whose state is the tuple of the links' states.
     """
     for index, tx in enumerate(transformations):
-        _require_transformation("chain", f"argument {index + 1}", tx)
+        require_transformation("chain", f"argument {index + 1}", tx)
 
     def init(params: Params) -> State:
         return tuple(tx.init(params) for tx in transformations)
@@ -62,7 +69,7 @@ def named_chain(*transformations: tuple[str, optax.GradientTransformation]) -> I
             f"argument {index + 1} must be a pair of a name and a transformation; "
             f"got {check.brief(pair)}.",
         )
-        _require_transformation("named_chain", f"`{pair[0]}`", pair[1])
+        require_transformation("named_chain", f"`{pair[0]}`", pair[1])
     names = [name for name, _ in transformations]
     twice = sorted({name for name in names if names.count(name) > 1})
     check.require(not twice, f"each name may occur once; {', '.join(twice)} occurs again.")
@@ -86,15 +93,6 @@ def named_chain(*transformations: tuple[str, optax.GradientTransformation]) -> I
         return updates, states
 
     return init, update
-
-
-def _require_transformation(call: str, what: str, tx: Any) -> None:
-    if isinstance(tx, optax.GradientTransformation):
-        return
-    hint = " Call the factory first." if callable(tx) else ""
-    raise TypeError(
-        f"`{call}(...)`: {what} must be a gradient transformation; got {check.brief(tx)}.{hint}"
-    )
 
 
 def _require_length(call: str, state: Any, length: int) -> None:
