@@ -13,7 +13,7 @@ from .comparison.result import (
 from .comparison.task import Task as Task
 
 # What every transformation is made with
-from .core import numerics as numerics, tree as tree
+from .core import numerics as numerics, select as select, tree as tree
 from .core.arguments import (
     Count as Count,
     Decay as Decay,
@@ -29,12 +29,20 @@ from .core.hyperparams import HyperparamsState as HyperparamsState, tunable as t
 from .core.lengths import Boundaries as Boundaries, Steps as Steps
 from .core.reading import hyperparams as hyperparams, set_hyperparams as set_hyperparams
 from .core.schedule import schedule as schedule
+from .core.selector import Selector as Selector
 from .core.types import (
     GradientTransformation as GradientTransformation,
     Params as Params,
     Schedule as Schedule,
     State as State,
     Updates as Updates,
+)
+
+# What a transformation is and does
+from .inspection.describe import (
+    Description as Description,
+    ParameterDescription as ParameterDescription,
+    describe as describe,
 )
 
 # Complete optimizers
@@ -122,6 +130,16 @@ from .schedules.shapes import (
     step_decay as step_decay,
 )
 
+# Around the optimizer
+from .training.early_stopping import (
+    EarlyStopping as EarlyStopping,
+    EarlyStoppingState as EarlyStoppingState,
+    early_stopping as early_stopping,
+)
+from .training.train_state import TrainState as TrainState
+from .training.train_step import make_train_step as make_train_step
+from .training.update_step import make_update_step as make_update_step
+
 # Blocks: one idea each
 from .transforms.adadelta import (
     ScaleByAdadeltaState as ScaleByAdadeltaState,
@@ -196,6 +214,7 @@ from .transforms.laprop import (
     ScaleByLapropState as ScaleByLapropState,
     scale_by_laprop as scale_by_laprop,
 )
+from .transforms.layerwise import layerwise_decay as layerwise_decay
 from .transforms.lion import ScaleByLionState as ScaleByLionState, scale_by_lion as scale_by_lion
 from .transforms.madgrad import (
     ScaleByMadgradState as ScaleByMadgradState,
@@ -274,8 +293,42 @@ from .transforms.trust_ratio import (
 from .transforms.yogi import ScaleByYogiState as ScaleByYogiState, scale_by_yogi as scale_by_yogi
 
 # Transformations made of transformations, and the end of a step
+from .wrappers.accumulate import (
+    AccumulateState as AccumulateState,
+    accumulate as accumulate,
+    has_updated as has_updated,
+)
 from .wrappers.apply import apply_updates as apply_updates
+from .wrappers.averages import (
+    AverageParamsState as AverageParamsState,
+    EmaParamsState as EmaParamsState,
+    average_params as average_params,
+    ema_params as ema_params,
+)
 from .wrappers.cautious import cautious as cautious
 from .wrappers.chain import chain as chain, named_chain as named_chain
+from .wrappers.evaluation import eval_params as eval_params
+from .wrappers.groups import freeze as freeze, masked as masked, partition as partition
+from .wrappers.lookahead import LookaheadState as LookaheadState, lookahead as lookahead
+from .wrappers.loss_scale import (
+    DynamicLossScaleState as DynamicLossScaleState,
+    dynamic_loss_scale as dynamic_loss_scale,
+    scale_loss as scale_loss,
+)
+from .wrappers.master_weights import (
+    MasterWeightsState as MasterWeightsState,
+    master_weights as master_weights,
+)
+from .wrappers.micro_batches import accumulated_value_and_grad as accumulated_value_and_grad
+from .wrappers.sam import sam as sam, sam_value_and_grad as sam_value_and_grad
+from .wrappers.schedule_free import (
+    ScheduleFreeState as ScheduleFreeState,
+    schedule_free as schedule_free,
+)
+from .wrappers.skip_nonfinite import (
+    SkipNonfiniteState as SkipNonfiniteState,
+    skip_nonfinite as skip_nonfinite,
+)
+from .wrappers.skip_spikes import SkipSpikesState as SkipSpikesState, skip_spikes as skip_spikes
 
 __version__ = _version("gradxform")

@@ -6,11 +6,15 @@ test.
 """
 
 from rows import (
+    accumulation,
     adam_family,
     adam_successors,
     adaptive_rate,
+    averages,
     decay,
     foundation,
+    groups,
+    guards,
     layerwise,
     learning_rate_free,
     low_memory,
@@ -30,17 +34,36 @@ CATALOG: tuple[Row, ...] = (
     *layerwise.ROWS,
     *low_memory.ROWS,
     *decay.ROWS,
+    *groups.ROWS,
     *wrappers.ROWS,
+    *averages.ROWS,
+    *guards.ROWS,
+    *accumulation.ROWS,
 )
 SCHEDULES: tuple[ScheduleRow, ...] = (*schedules.ROWS,)
 
 # The rest of the public functions, in the order of the README.
 FUNCTIONS: tuple[str, ...] = (
     "apply_updates",
+    "scale_loss",
+    "eval_params",
+    "sam_value_and_grad",
+    "accumulated_value_and_grad",
+    "has_updated",
     "tunable",
     "reduce_on_plateau",
+    "make_train_step",
+    "make_update_step",
+    "early_stopping",
     "hyperparams",
     "set_hyperparams",
+    "describe",
+    "select.path",
+    "select.ndim",
+    "select.ndim_at_least",
+    "select.dtype",
+    "select.size_at_least",
+    "select.where",
     "linear_scaling_rule",
     "square_root_scaling_rule",
     "hutchinson",

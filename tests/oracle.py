@@ -6,11 +6,15 @@ A new block needs a function with its name and its arguments in a file of `twins
 import inspect
 
 from twins import (
+    accumulation,
     adam_family,
     adam_successors,
     adaptive_rate,
+    averages,
     decay,
     foundation,
+    groups,
+    guards,
     layerwise,
     low_memory,
     schedules,
@@ -41,7 +45,11 @@ TWINS = _named_like_a_factory(
     shaping,
     foundation,
     decay,
+    groups,
     wrappers,
+    averages,
+    guards,
+    accumulation,
 )
 SCHEDULE_TWINS = _named_like_a_factory(schedules)
 
@@ -55,19 +63,28 @@ class Twin:
         self.kwargs = {k: twin_of(x) for k, x in kwargs.items()}
 
     def __call__(self, g, w, **extra):
-        kwargs = {k: x if k.endswith("mask") else at(x, self.t) for k, x in self.kwargs.items()}
+        kwargs = {k: x if is_static(k, x) else at(x, self.t) for k, x in self.kwargs.items()}
         self.t += 1
         return self.function(self.memory, g, w, *self.args, **kwargs, **extra)
 
 
+def is_static(name, x):
+    """Whether an argument is a function of something else than the step, or no function."""
+    return name.endswith(("mask", "depth_of", "every")) or isinstance(x, Twin)
+
+
 def twin_of(x):
     """The twin of an argument: of a transformation, a schedule, a tunable, or the thing itself."""
+    if isinstance(x, gx.Selector):
+        return x
     if hasattr(x, "recipe"):
         args = [value for name, value in x.recipe.shown if name is None]
         kwargs = {name: value for name, value in x.recipe.shown if name is not None}
         if x.recipe.name in SCHEDULE_TWINS:
             return schedule_twin(x.recipe.name, **kwargs)
         return Twin(x.recipe.name, *args, **kwargs)
+    if isinstance(x, dict):
+        return {name: twin_of(value) for name, value in x.items()}
     if isinstance(x, tuple | list):
         return tuple(map(twin_of, x))
     if type(x).__name__ == "Tunable":

@@ -4,6 +4,7 @@
 """
 
 import inspect
+from operator import attrgetter
 from pathlib import Path
 
 from catalog import CATALOG, FUNCTIONS, SCHEDULES, Row, ScheduleRow
@@ -33,7 +34,7 @@ def tables() -> str:
     parts.append(
         _table("Schedules: step t = 0, 1, ... to value", ["name", "formula", "paper"], schedules)
     )
-    functions = ([f"`{name}`", _summary(getattr(gx, name))] for name in FUNCTIONS)
+    functions = ([f"`{name}`", _summary(attrgetter(name)(gx))] for name in FUNCTIONS)
     parts.append(_table("Around them", ["name", "what it is"], functions))
     return "\n".join(parts)
 

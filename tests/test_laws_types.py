@@ -124,6 +124,8 @@ def assert_stable(row: Row, pairs: list[tuple[str, str]]) -> None:
     assert not any(x.weak_type for x in jax.tree.leaves(before))
     with jax.numpy_dtype_promotion("standard"):
         expected = {f"{p} {g}": jnp.promote_types(p, g) for p, g in pairs}
+    if row.wide_updates:
+        expected = {name: gx.numerics.wide_dtype(dtype) for name, dtype in expected.items()}
     assert {name: u.dtype for name, u in updates.items()} == expected
 
 

@@ -14,13 +14,13 @@ import optax
 import pytest
 from catalog import CATALOG, Row
 from problems import assert_equal, at, every_row, follow, gradients, rows, small
-from rows.row import is_kernel
+from rows import row as functions_of_rows
 
 import gradxform as gx
 
 pytestmark = pytest.mark.usefixtures("strict_dtypes")
 
-NAMES = {**vars(gx), "np": np, "is_kernel": is_kernel}
+NAMES = {**vars(functions_of_rows), **vars(gx), "np": np}
 
 
 def biases(params: Any) -> Any:
@@ -35,8 +35,15 @@ def another(value: Any) -> Any:
         return value // 2
     if isinstance(value, float):
         return value / 2
-    if value == "zero":
-        return "skip"
+    if isinstance(value, str):
+        words = {"zero": "skip", "apply": "skip", "loss": "gradient_norm"}
+        return {**words, "sum": "mean", "skip": "propagate"}[value]
+    if isinstance(value, tuple):
+        return value[1:]
+    if isinstance(value, dict):
+        return {f"another_{name}": x for name, x in value.items()}
+    if isinstance(value, gx.GradientTransformation):
+        return gx.identity()
     assert callable(value), f"say here what else an argument like {value!r} may be"
     return biases
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from catalog import CATALOG, SCHEDULES
+from catalog import CATALOG, FUNCTIONS, SCHEDULES
 
 import gradxform as gx
 
@@ -130,6 +130,7 @@ def test_files_stay_short() -> None:
         path
         for folder in ("gradxform", "tests", "benchmarks")
         for path in (ROOT / folder).rglob("*.py")
+        if path != PACKAGE / "__init__.py"  # the list of public names
     ]
     lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in files}
     assert {name: n for name, n in lengths.items() if n > LONGEST} == {}
@@ -148,6 +149,10 @@ def factories(*results: str) -> set[str]:
 def test_the_catalog_is_what_is_public() -> None:
     assert factories("GradientTransformation") == {row.name for row in CATALOG}
     assert factories("StepFunction") == {row.name for row in SCHEDULES}
+    listed = {row.name for row in (*CATALOG, *SCHEDULES)} | {*FUNCTIONS}
+    functions = {name for name, x in vars(gx).items() if inspect.isfunction(x) and name[0] != "_"}
+    assert functions <= listed
+    assert {name for name in FUNCTIONS if "." not in name} <= functions
 
 
 def test_public_names_are_exported_for_type_checkers() -> None:

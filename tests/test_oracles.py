@@ -72,6 +72,8 @@ def error_of(row, changes, twins_changes, precision, between=None):
 def test_ten_steps(row, precision):
     if precision == "complex128" and not row.complex:
         pytest.skip("complex parameters have no meaning here")
+    if precision == "bfloat16" and row.wide_updates:
+        pytest.skip("its updates lead to parameters in bfloat16, and are not rounded themselves")
     precision = PRECISIONS[precision]
     assert error_of(row, {}, {}, precision) <= precision.tolerance
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from . import check
 from .hyperparams import Decay, LearningRate, NonNegative, Positive, Scalar
-from .select import Mask
+from .mask import Mask
 from .types import TransformationRule
 
 DType = Annotated[Any, check.FloatDType()]

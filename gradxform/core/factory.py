@@ -109,9 +109,8 @@ def optimizer(factory: Callable[P, GradientTransformation]) -> Callable[P, Gradi
             inner = factory(*bound.args, **bound.kwargs)
         recipe = signature.record(build, bound)
         parts = inner.parts or (inner,)
-        return GradientTransformation(
-            Init(recipe, inner.init.function, parts), Update(recipe, inner.update.function, parts)
-        )
+        update = Update(recipe, inner.update.function, parts, inner.update.wide)
+        return GradientTransformation(Init(recipe, inner.init.function, parts), update)
 
     build.__signature__ = signature.shown(GradientTransformation)  # type: ignore[attr-defined]
     return build
@@ -142,9 +141,8 @@ def transformation(
             if _is_transformation(leaf)
         )
         block = _Block(factory, signature, bound, bool(parts))
-        return GradientTransformation(
-            Init(recipe, block.init, parts), Update(recipe, block.update, parts)
-        )
+        update = Update(recipe, block.update, parts, hasattr(factory, "wide_updates"))
+        return GradientTransformation(Init(recipe, block.init, parts), update)
 
     build.__signature__ = signature.shown(GradientTransformation)  # type: ignore[attr-defined]
     return build
@@ -192,12 +190,13 @@ class _Block:
     def init(self, params: Params) -> State:
         if not self.is_wrapper:
             tree.require_trainable(f"{self.name}.init(params)", params)
-        if not self.live:
-            assert self.body is not None
-            return self.body.init(params)
-        state = hyperparams.start(self.live)
-        body = self.run({**state.hyperparams, **state.tunables})
-        return state._replace(inner_state=body.init(params))
+        with check.calling(f"{self.name}(...).init"):
+            if not self.live:
+                assert self.body is not None
+                return self.body.init(params)
+            state = hyperparams.start(self.live)
+            body = self.run({**state.hyperparams, **state.tunables})
+            return state._replace(inner_state=body.init(params))
 
     def update(
         self, updates: Updates, state: State, params: Params = None, **extra: Any

@@ -46,25 +46,38 @@ def hyperparams(state: Any) -> Hyperparams:
       A dict of 0-d arrays (batched where the state is). After `init`, a scheduled value is the
       one of step 0; after `update`, the one that this update used. `learning_rate` is always
       there; other constants are not, they are in `tx.recipe.arguments`. A name that occurs twice
-      is written with its place, as in `1/learning_rate`; asking for the short one is an error
-      that lists them.
+      is written with the names of the groups or links that it is in, as in `head/learning_rate`,
+      or with its place in chains without names, as in `1/learning_rate`; asking for the short one
+      is an error that lists them.
     """
-    return Hyperparams({key: values[name] for key, name, values in _places(state)})
+    return Hyperparams({key: values[name] for key, _, name, values in _places(state)})
 
 
-def _places(state: Any) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """(key, name, the dict that holds it) of every live hyperparameter."""
+def _places(state: Any) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+    """(key, place, name, the dict that holds it) of every live hyperparameter."""
     places = [
         (path, name, values)
         for path, found in _find(state, "")
         for values in (found.hyperparams, found.tunables)
         for name in values
     ]
-    names = [name for _, name, _ in places]
-    for path, name, values in places:
-        twice = names.count(name) > 1
-        unboxed = {n: _unbox(x) for n, x in values.items()}
-        yield (f"{path}/{name}" if twice else name), name, unboxed
+    forms = [(name, _named(path, name), f"{path}/{name}") for path, name, _ in places]
+    for (path, name, values), form in zip(places, forms, strict=True):
+        namesakes = [named for other, named, _ in forms if other == name]
+        # The shortest form that tells it from its namesakes, the same for all of them.
+        if len(namesakes) == 1:
+            key = name
+        elif len(set(namesakes)) == len(namesakes) and name not in namesakes:
+            key = form[1]
+        else:
+            key = form[2]
+        yield key, path, name, {n: _unbox(x) for n, x in values.items()}
+
+
+def _named(path: str, name: str) -> str:
+    """The place without the positions in chains and without what wrappers call their inside."""
+    parts = [part for part in path.split("/") if not part.isdecimal() and part != "inner_state"]
+    return "/".join([*filter(None, parts), name])
 
 
 def _find(tree: Any, prefix: str) -> Iterator[tuple[str, HyperparamsState]]:
@@ -105,8 +118,8 @@ def set_hyperparams(state: Any, **values: Any) -> Any:
       KeyError: a name that is not there, or that occurs more than once.
       TypeError: a reading (a constant or a schedule), which the next update would overwrite.
     """
-    places = list(_places(state))
-    known = Hyperparams({key: None for key, _, _ in places})
+    keys = {(place, name): key for key, place, name, _ in _places(state)}
+    known = Hyperparams(dict.fromkeys(keys.values()))
     for name in values:
         known[name]
     remaining = dict(values)
@@ -114,7 +127,7 @@ def set_hyperparams(state: Any, **values: Any) -> Any:
     def write(path: str, found: HyperparamsState) -> HyperparamsState:
         tunables = dict(found.tunables)
         for name in [*found.hyperparams, *found.tunables]:
-            key = name if name in known else f"{path}/{name}"
+            key = keys[path, name]
             if key in remaining:
                 value = remaining.pop(key)
                 if name not in tunables:

@@ -121,9 +121,15 @@ def render(value: Any, indent: int = 0) -> str:
     """`value` as code: on one line if it fits, else one argument a line."""
     recipe = value if isinstance(value, Recipe) else getattr(value, "recipe", None)
     if isinstance(recipe, Recipe):
+        symbol = getattr(recipe.factory, "symbol", None)
+        if symbol is not None:
+            return _operators(symbol, [item for _, item in recipe.shown], indent)
         items = [(f"{name}=" if name else "", item) for name, item in recipe.shown]
-        return _bracket(f"{recipe.name}(", ")", items, indent)
-    if type(value) is dict:
+        written = getattr(recipe.factory, "written", recipe.name)
+        if getattr(recipe.factory, "is_constant", False):
+            return written
+        return _bracket(f"{written}(", ")", items, indent)
+    if isinstance(value, dict):
         return _bracket("{", "}", [(f"{key!r}: ", item) for key, item in value.items()], indent)
     if type(value) is list:
         return _bracket("[", "]", [("", item) for item in value], indent)
@@ -139,6 +145,23 @@ def render(value: Any, indent: int = 0) -> str:
     if isinstance(value, tuple) and hasattr(value, "init") and hasattr(value, "update"):
         return f"<{type(value).__module__.partition('.')[0]}.{type(value).__name__}>"
     return getattr(value, "__qualname__", None) or repr(value)
+
+
+_BINDING = ("|", "&", "~")  # how tightly an operator binds, loosest first
+
+
+def _operators(symbol: str, operands: list[Any], indent: int) -> str:
+    """`a & b`, `a | b` or `~a`, with brackets around what binds less tightly."""
+
+    def written(operand: Any) -> str:
+        theirs = getattr(operand.recipe.factory, "symbol", None)
+        text = render(operand, indent)
+        looser = theirs is not None and _BINDING.index(theirs) < _BINDING.index(symbol)
+        return f"({text})" if looser else text
+
+    if symbol == "~":
+        return f"~{written(operands[0])}"
+    return f" {symbol} ".join(map(written, operands))
 
 
 def _bracket(opening: str, closing: str, items: list[tuple[str, Any]], indent: int) -> str:

@@ -110,7 +110,7 @@ def widen(x: Any) -> Any:
     return x.astype(numerics.wide_dtype(x.dtype))
 
 
-def narrow(wide: Any, updates: Any, params: Any = None) -> Any:
+def narrow(wide: Any, updates: Any, params: Any = None, *, at_least_float32: bool = False) -> Any:
     """Round a finished update to the wider dtype of the gradient and, where given, parameter."""
     leaves, structure = _flatten(updates)
     columns = (structure.flatten_up_to(wide), _owners(structure, updates, params))
@@ -121,7 +121,7 @@ def narrow(wide: Any, updates: Any, params: Any = None) -> Any:
         dtype = jnp.asarray(g).dtype
         if p is not None:
             dtype = numerics.widest(dtype, jnp.asarray(p).dtype)
-        return jnp.asarray(new).astype(dtype)
+        return jnp.asarray(new).astype(numerics.wide_dtype(dtype) if at_least_float32 else dtype)
 
     return jax.tree.unflatten(structure, list(map(rounded, leaves, *columns)))
 

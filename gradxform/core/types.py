@@ -1,7 +1,7 @@
 """The type of everything that transforms gradients, and the names of what flows through it."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import jax
 import optax
@@ -16,6 +16,8 @@ State = Any  # a tree of arrays in module-level NamedTuples
 
 # What the body of a factory returns: `init` and `update`, see `core.factory.transformation`.
 InitUpdate = tuple[Callable[[Params], State], Callable[..., tuple[Updates, State]]]
+
+Factory = TypeVar("Factory", bound=Callable[..., Any])
 
 
 class Schedule(Protocol):
@@ -68,17 +70,41 @@ class Init(_Function):
 
 
 class Update(_Function):
-    """`update(updates, state, params=None, **extra) -> (updates, state)`."""
+    """`update(updates, state, params=None, **extra) -> (updates, state)`.
+
+    Attributes:
+      wide: whether the updates stay in at least float32, because the transformation or one of
+        those inside says so.
+    """
+
+    __slots__ = ("wide",)
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        function: Callable[..., Any],
+        parts: tuple[optax.GradientTransformation, ...],
+        wide: bool = False,
+    ) -> None:
+        super().__init__(recipe, function, parts)
+        self.wide = wide or any(getattr(part.update, "wide", False) for part in parts)
 
     def __call__(
         self, updates: Updates, state: State, params: Params = None, **extra: Any
     ) -> tuple[Updates, State]:
-        """One step; the update has the wider dtype of the gradient and the parameter."""
+        """One step; the update has the wider dtype of the gradient and the parameter.
+
+        If it is `wide`, that is float32 for a 16-bit one.
+        """
         if params is not None:
             with check.calling(f"{self.recipe.name}(...).update"):
                 tree.require_matching(updates, params)
         wide, state = self.function(updates, state, params, **extra)
-        return tree.narrow(wide, updates, params), state
+        return self.finished(wide, updates, params), state
+
+    def finished(self, wide: Updates, updates: Updates, params: Params) -> Updates:
+        """What `function` returned, as a call returns it."""
+        return tree.narrow(wide, updates, params, at_least_float32=self.wide)
 
     def __repr__(self) -> str:
         return f"{self.recipe!r}.update"
@@ -140,6 +166,17 @@ class TransformationRule:
         """The transformation as it is."""
         require_transformation(call, f"`{name}`", value)
         return value
+
+
+def wide_updates(factory: Factory) -> Factory:
+    """Let the updates of a transformation stay in at least float32; it goes below the decorator.
+
+    The end of the outermost chain or wrapper rounds an update to the wider dtype of gradient and
+    parameter. Where that would take from it what it is for, the factory of the transformation
+    says so, and whatever it is inside of returns float32 for 16-bit parameters as well.
+    """
+    factory.__dict__["wide_updates"] = True
+    return factory
 
 
 def no_state(params: Params) -> State:

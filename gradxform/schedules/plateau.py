@@ -8,6 +8,7 @@ from jax import Array
 from ..core import check, numerics
 from ..core.arguments import Count, NonNegativeNumber, WholeNumber
 from ..core.feedback import Functions, feedback
+from ..core.improvement import improves, real_number
 from ..core.schedule import NumberOrSchedule, as_schedule
 
 Reduction = Annotated[Any, check.Interval(low=0.0, low_open=True, high=1.0, high_open=True)]
@@ -80,7 +81,8 @@ def reduce_on_plateau(
         )
 
     def observe(state: ReduceOnPlateauState, value: Any) -> ReduceOnPlateauState:
-        total = state.total + _reading(value)
+        reading = real_number("update(..., value=...)", "reduce_on_plateau", value)
+        total = state.total + reading
         gathered = state.gathered + 1
         complete = gathered >= every
         read = _after_reading(state, total / every)
@@ -112,27 +114,5 @@ def reduce_on_plateau(
     return init, observe, current
 
 
-def improves(reading: Array, best: Array, *, sign: float, rtol: Array, atol: Array) -> Array:
-    """Whether a reading is better than the best by more than the tolerances; NaN never is.
-
-    `sign` is 1 where smaller is better and -1 where larger is. The first reading, against an
-    infinite best, is.
-    """
-    margin = jnp.where(jnp.isfinite(best), rtol * jnp.abs(best), jnp.zeros_like(best)) + atol
-    return sign * reading < sign * best - margin
-
-
 def _number(x: Any) -> Array:
     return jnp.asarray(x, numerics.scalar_dtype())
-
-
-def _reading(value: Any) -> Array:
-    """What `update` was given as `value`: a real scalar of any type."""
-    reading = jnp.asarray(value)
-    kinds = (jnp.floating, jnp.integer)
-    if reading.shape != () or not any(jnp.issubdtype(reading.dtype, kind) for kind in kinds):
-        raise TypeError(
-            "`update(..., value=...)`: `reduce_on_plateau` watches one real number; got "
-            f"{reading.dtype}{list(reading.shape)}. Pass the mean, as in `value=jnp.mean(losses)`."
-        )
-    return _number(reading)

@@ -21,8 +21,8 @@ from jax import Array
 from ..core import numerics, tree
 from ..core.arguments import Mask, NonNegative, Positive
 from ..core.factory import transformation
+from ..core.mask import mask_tree
 from ..core.numerics import Value
-from ..core.select import mask_tree
 from ..core.types import InitUpdate, Params, State, Updates, no_state
 from .norms import Axis, block_norm, block_rms, fan_in, require_axis, summed_axes
 

@@ -30,8 +30,8 @@ from ..core import check, numerics, tree
 from ..core.arguments import Decay, DType, LearningRate, Mask, NonNegative, PositiveNumber
 from ..core.factory import transformation
 from ..core.hyperparams import ScalarRule
+from ..core.mask import mask_tree
 from ..core.numerics import Value
-from ..core.select import mask_tree
 from ..core.types import InitUpdate, Params, State, Updates
 
 GrowthRate = Annotated[

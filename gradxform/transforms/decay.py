@@ -35,8 +35,8 @@ from jax import Array
 from ..core import tree
 from ..core.arguments import Mask, NonNegative, Positive
 from ..core.factory import transformation
+from ..core.mask import mask_tree
 from ..core.numerics import Value
-from ..core.select import mask_tree
 from ..core.types import InitUpdate, Params, State, Updates, no_state
 
 

@@ -29,8 +29,8 @@ from jax import Array
 from ..core import numerics, tree
 from ..core.arguments import Decay, DType, LearningRate, Mask, NonNegative, Positive, PositiveNumber
 from ..core.factory import transformation
+from ..core.mask import mask_tree
 from ..core.numerics import Value
-from ..core.select import mask_tree
 from ..core.types import InitUpdate, Params, State, Updates
 from .dadapt import GrowthRate, decayed, limit, rate, root
 from .initial import descent, initial

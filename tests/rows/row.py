@@ -35,6 +35,9 @@ class Row:
       state_bytes: bytes of state per float32 parameter of a large array.
       like_params: whether every buffer of the state has the shape of its parameter.
       narrow_state: whether `state_dtype` is an argument.
+      rounds_params: whether it rounds parameters to their own dtype inside, because it averages
+        what they become or takes a gradient at a point near by.
+      wide_updates: whether the updates of 16-bit parameters stay in float32.
       copies: how many of the buffers are copies of the parameters, in the parameters' own dtype.
     """
 
@@ -56,6 +59,8 @@ class Row:
     state_bytes: float = 0.0
     like_params: bool = True
     narrow_state: bool = False
+    rounds_params: bool = False
+    wide_updates: bool = False
     copies: int = 0
     variant: str = ""
 
@@ -103,3 +108,13 @@ class ScheduleRow:
 def is_kernel(params: Any) -> Any:
     """A mask: True for the leaves with at least two axes."""
     return jax.tree.map(lambda p: np.ndim(p) > 1, params)
+
+
+def is_vector(params: Any) -> Any:
+    """The other leaves."""
+    return jax.tree.map(lambda p: np.ndim(p) <= 1, params)
+
+
+def two_layers_below(path: str) -> int:
+    """A depth that does not depend on the containers."""
+    return 2

@@ -1,0 +1,154 @@
+"""Selectors: values that say which parameters, by path, shape or dtype.
+
+A selector prints as the code that makes it, compares, hashes and pickles. It is also a function
+of a tree of parameters to a tree of bools, so that whatever takes such a function takes it.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, ParamSpec
+
+import jax
+import numpy as np
+from jax.tree_util import keystr, tree_flatten_with_path
+
+from . import check, tree
+from .factory import Signature
+from .recipe import Recipe, rebuild, render
+
+P = ParamSpec("P")
+
+Predicate = Callable[[str, Any], Any]  # (path, leaf) -> whether the leaf is selected
+
+
+class Selector:
+    """Which parameters: a function of each one's path and shape; `core.select` makes them.
+
+    `a & b` selects what both select, `a | b` what one of them does, `~a` the rest.
+
+    Attributes:
+      recipe: the call that built it.
+      matches: (path, leaf) -> bool.
+    """
+
+    __slots__ = ("__weakref__", "matches", "recipe")
+
+    def __init__(self, recipe: Recipe, matches: Predicate) -> None:
+        self.recipe = recipe
+        self.matches = matches
+
+    def __call__(self, params: Any) -> Any:
+        """A tree of bools with the structure of `params` (without a framework's boxes)."""
+        bare = tree.unboxed(params)
+        chosen = [self.selects(path, leaf) for path, leaf in paths(bare)]
+        return jax.tree.unflatten(jax.tree.structure(bare), chosen)
+
+    def selects(self, path: str, leaf: Any) -> bool:
+        """Whether a leaf is selected."""
+        chosen = self.matches(path, leaf)
+        if check.is_traced(chosen) or not isinstance(chosen, bool | np.bool_):
+            raise TypeError(
+                f"`{self!r}`: whether `{path}` is selected must be a Python bool, the same in "
+                f"every step; got {check.brief(chosen)}. Decide by the path, the shape and the "
+                "dtype, not by the numbers."
+            )
+        return bool(chosen)
+
+    def __and__(self, other: Any) -> "Selector":
+        return _joined(all_of, self, other)
+
+    def __or__(self, other: Any) -> "Selector":
+        return _joined(any_of, self, other)
+
+    def __invert__(self) -> "Selector":
+        (inner,) = self._operands(none_of)
+        return inner if inner is not self else none_of(self)
+
+    def _operands(self, factory: Callable[..., Any]) -> tuple["Selector", ...]:
+        """What a selector of this kind is made of; itself where it is of another."""
+        if self.recipe.factory is factory:
+            return tuple(value for _, value in self.recipe.shown)
+        return (self,)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Selector) and self.recipe == other.recipe
+
+    def __hash__(self) -> int:
+        return hash((Selector, self.recipe))
+
+    def __repr__(self) -> str:
+        return render(self.recipe)
+
+    def __reduce__(self) -> Any:
+        return rebuild, (self.recipe.factory, self.recipe.shown)
+
+
+def selector(factory: Callable[P, Predicate]) -> Callable[P, Selector]:
+    """Make a factory of a function that returns a predicate `(path, leaf) -> bool`."""
+    signature = Signature(factory)
+    signature.name = f"select.{factory.__name__}"
+
+    @functools.wraps(factory)
+    def build(*args: P.args, **kwargs: P.kwargs) -> Selector:
+        bound = signature.bind(args, kwargs)
+        shown = tuple((None, value) for value in bound.args)
+        predicate = factory(*bound.args, **bound.kwargs)
+        return Selector(Recipe(build, bound.arguments, shown), predicate)
+
+    build.__signature__ = signature.shown(Selector)  # type: ignore[attr-defined]
+    build.written = signature.name  # type: ignore[attr-defined]
+    return build
+
+
+def constant(factory: Callable[[], Predicate]) -> Callable[[], Selector]:
+    """Like `selector`, for `_name` without arguments, whose result prints as `select.name`."""
+    build = selector(factory)
+    build.written = f"select.{factory.__name__.lstrip('_')}"  # type: ignore[attr-defined]
+    build.is_constant = True  # type: ignore[attr-defined]
+    return build
+
+
+def paths(params: Any) -> Iterator[tuple[str, Any]]:
+    """(path, leaf) of every array: `a/b/c`, the same for every framework.
+
+    The keys, attributes and indices on the way, with slashes between; the `value` that Flax's
+    boxes add is left out.
+    """
+    for path, leaf in tree_flatten_with_path(tree.unboxed(params))[0]:
+        yield keystr(path, simple=True, separator="/"), leaf
+
+
+# The combinations print as operators: `core.recipe` writes those that have a symbol so.
+
+
+def _combination(symbol: str) -> Callable[[Callable[P, Predicate]], Callable[P, Selector]]:
+    def decorate(factory: Callable[P, Predicate]) -> Callable[P, Selector]:
+        build = selector(factory)
+        build.symbol = symbol  # type: ignore[attr-defined]
+        return build
+
+    return decorate
+
+
+@_combination("&")
+def all_of(*selectors: Selector) -> Predicate:
+    """What all of them select: `a & b`."""
+    return lambda path, leaf: all(s.selects(path, leaf) for s in selectors)
+
+
+@_combination("|")
+def any_of(*selectors: Selector) -> Predicate:
+    """What at least one of them selects: `a | b`."""
+    return lambda path, leaf: any(s.selects(path, leaf) for s in selectors)
+
+
+@_combination("~")
+def none_of(selector: Selector) -> Predicate:
+    """What it does not select: `~a`."""
+    return lambda path, leaf: not selector.selects(path, leaf)
+
+
+def _joined(factory: Any, a: Selector, b: Any) -> Any:
+    if not isinstance(b, Selector):
+        return NotImplemented
+    return factory(*a._operands(factory), *b._operands(factory))

@@ -1,0 +1,1 @@
+"""Around the optimizer: what a training loop is made of."""

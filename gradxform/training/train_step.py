@@ -1,0 +1,241 @@
+"""A whole training step: loss, gradients, update, in one jitted function that donates its state."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from ..core import check, numerics, tree
+from ..core.reading import hyperparams
+from ..core.types import Params, require_transformation
+from ..transforms.curvature import hutchinson
+from ..wrappers.apply import apply_updates
+from ..wrappers.loss_scale import DynamicLossScaleState, scale_loss
+from ..wrappers.micro_batches import accumulated_value_and_grad
+from .train_state import TrainState
+
+Metrics = dict[str, Any]
+TrainStep = Callable[..., tuple[TrainState, Metrics]]
+
+
+def make_train_step(
+    loss_fn: Callable[..., Any],
+    tx: optax.GradientTransformation,
+    *,
+    has_aux: bool = False,
+    accumulate: int = 1,
+) -> TrainStep:
+    """Compile a loss function and an optimizer into a step of training.
+
+        step = make_train_step(loss_fn, tx)
+        state = TrainState.create(tx, params)
+        for batch in batches:
+            state, metrics = step(state, batch)
+
+    It works with any model whose parameters are a tree of arrays: the `params` of Flax's Linen and
+    of Haiku, `nnx.split(model, nnx.Param, ...)`, `equinox.partition(model, eqx.is_inexact_array)`.
+
+    The state is donated: each array of it is changed in place, and the state that was passed in is
+    gone afterwards.
+
+    Args:
+      loss_fn: `loss_fn(params, batch)`, which returns the loss, a real scalar. It may take two
+        more arguments, by these names: `key`, a random key of its own for each step (and
+        micro-batch), and `model_state`. With `model_state` it returns `(loss, model_state)`, the
+        latter changed; with `has_aux` `(loss, aux)`; with both `(loss, (model_state, aux))`.
+      tx: the optimizer. Its `update` is given, besides gradients, state and parameters, `value`
+        (the loss), `grad` (the gradients), and three functions of parameters on the step's batch:
+        `value_fn` and `grad_fn`, with the step's key and model state, and `hessian_fn`, which is
+        `hutchinson(value_fn)`. So line searches, `sam` and `sophia` need nothing else. The loss is
+        scaled where the state holds a `dynamic_loss_scale`.
+      has_aux: whether the loss function returns more than the loss.
+      accumulate: into how many micro-batches of equal size each batch is split along the first
+        axis. Loss and gradients are their mean, in at least float32, with the memory of one. The
+        model state passes from one to the next. Real scalars in the aux are averaged, and all
+        else in it is stacked.
+
+    Returns:
+      A jitted function `(state, batch, **extra) -> (state, metrics)`. `metrics` is a dict of
+      arrays: `loss`, the live hyperparameters of the optimizer by name, as this step used them,
+      and `aux` if there is one. Extra arguments are passed to `update`, in the place of those
+      above if they have their names, such as `value=validation_loss`.
+
+    Raises:
+      ValueError: by the step: a loss that is no real scalar, or a batch that cannot be split.
+    """
+    require_transformation("make_train_step", "`tx`", tx)
+    accumulate = check.Whole()("make_train_step", "accumulate", accumulate)
+    tx = optax.with_extra_args_support(tx)
+    loss = _Loss(loss_fn, has_aux)
+
+    def step(state: TrainState, batch: Any, **extra: Any) -> tuple[TrainState, Metrics]:
+        with check.calling("step(state, batch)"):
+            loss.require(state)
+        scale = _scale_of(state.opt_state)
+        key = None if state.key is None else jax.random.fold_in(state.key, state.step)
+        value_and_grad = loss.value_and_grad(accumulate, scale)
+
+        def at(params: Params) -> tuple[tuple[Array, Any], Params]:
+            return value_and_grad(params, batch, state.model_state, key)
+
+        (scaled, (model_state, aux)), grads = at(state.params)
+
+        def grad_fn(params: Params) -> Params:
+            return jax.tree.map(lambda g: g / scale, at(params)[1])
+
+        # optax's line searches refuse what their `value_fn` does not name.
+        def value_fn(params: Params, *, grad_fn: Any = None, hessian_fn: Any = None) -> Array:
+            del grad_fn, hessian_fn
+            if accumulate > 1:
+                return at(params)[0][0] / scale
+            return loss.scaled(1.0, params, batch, state.model_state, key)[0]
+
+        known = {
+            "value": scaled / scale,
+            "grad": jax.tree.map(lambda g: g / scale, grads),
+            "value_fn": value_fn,
+            "grad_fn": grad_fn,
+            "hessian_fn": hutchinson(value_fn),
+        }
+
+        def update(grads: Params, params: Params, opt_state: Any) -> tuple[Params, Any]:
+            updates, opt_state = tx.update(grads, opt_state, params, **{**known, **extra})
+            return apply_updates(params, updates), opt_state
+
+        params, opt_state = _after_all(update, state.step, grads, state.params, state.opt_state)
+        after = TrainState(
+            step=numerics.increment(state.step),
+            params=params,
+            opt_state=opt_state,
+            model_state=model_state,
+            key=state.key,
+        )
+        metrics = {"loss": scaled / scale, **hyperparams(opt_state)}
+        return after, {**metrics, "aux": aux} if has_aux else metrics
+
+    return jax.jit(step, donate_argnums=0)
+
+
+def _after_all(update: Callable[..., Any], step: Array, grads: Params, *changed: Any) -> Any:
+    """`update(grads, *changed)`, not begun before all of the gradients are there.
+
+    A parameter can be changed in place only after the last gradient that is computed from it. XLA
+    for CPU decides on copies before it orders the program, and copies nearly every parameter; a
+    barrier is gone by then. A branch waits for all of its arguments, and step is never negative.
+    """
+    if jax.default_backend() != "cpu":
+        return update(grads, *changed)
+    return jax.lax.cond(step >= 0, update, lambda _, *kept: kept, grads, *changed)
+
+
+class _Loss:
+    """A loss function, and which of a step's arguments it takes."""
+
+    def __init__(self, function: Callable[..., Any], has_aux: bool) -> None:
+        if not callable(function):
+            raise TypeError(
+                "`make_train_step(loss_fn, tx)`: `loss_fn` must be a function `(params, batch)` to "
+                f"the loss; got {check.brief(function)}."
+            )
+        names = inspect.signature(function).parameters
+        self.function, self.has_aux = function, has_aux
+        self.named = [name for name in ("model_state", "key") if name in names]
+        self.has_state = "model_state" in names
+
+    def require(self, state: TrainState) -> None:
+        """Refuse a state that has not what the function takes, or has what it does not."""
+        for name in ("model_state", "key"):
+            given = getattr(state, name) is not None
+            check.require(
+                given or name not in self.named,
+                f"`loss_fn` takes `{name}`, and the state has none: "
+                f"`TrainState.create(tx, params, {name}=...)`.",
+            )
+            check.require(
+                not given or name in self.named,
+                f"the state has a `{name}` that `loss_fn` does not take. Let it have an argument "
+                "of that name, or leave it out of the state.",
+            )
+
+    def scaled(
+        self, scale: Any, params: Params, batch: Any, model_state: Any, key: Any
+    ) -> tuple[Array, Any, Any]:
+        """The loss times `scale`, the model's state, and the aux."""
+        # New boxes: Flax's NNX lets a variable change only in the trace that made it.
+        beside = {"model_state": jax.tree.map(lambda x: x, model_state), "key": key}
+        value = self.function(params, batch, **{name: beside[name] for name in self.named})
+        with check.calling("make_train_step(loss_fn, tx)"):
+            value, model_state, aux = self.parts(value, model_state)
+        return tree.widen(value) * scale, model_state, aux
+
+    def parts(self, value: Any, model_state: Any) -> tuple[Array, Any, Any]:
+        """What the function returned: the loss, the model's state, and the aux."""
+        aux = None
+        if self.has_state or self.has_aux:
+            value, rest = _pair(value, "(loss, model_state)" if self.has_state else "(loss, aux)")
+            if self.has_state and self.has_aux:
+                model_state, aux = _pair(rest, "(loss, (model_state, aux))")
+            elif self.has_state:
+                model_state = rest
+            else:
+                aux = rest
+        value = jnp.asarray(value)
+        check.require(
+            value.shape == () and jnp.issubdtype(value.dtype, jnp.floating),
+            "`loss_fn` must return a real scalar; it returned "
+            f"{value.dtype}{list(value.shape)}. Take the mean over the examples.",
+        )
+        return value, model_state, aux
+
+    def value_and_grad(self, accumulate: int, scale: Any) -> Callable[..., Any]:
+        """(params, batch, model_state, key) -> ((scaled loss, (model_state, aux)), gradients)."""
+
+        def positional(*args: Any) -> Any:
+            value, model_state, aux = self.scaled(scale, *args)
+            return value, (model_state, aux) if self.has_state else aux
+
+        differentiate = accumulated_value_and_grad(
+            positional,
+            accumulate,
+            has_aux=True,
+            state_argnum=2 if self.has_state else None,
+            key_argnums=3 if "key" in self.named else (),
+            aux_reduction="stack",
+        )
+
+        def value_and_grad(*args: Any) -> Any:
+            (value, rest), grads = differentiate(*args)
+            model_state, aux = rest if self.has_state else (args[2], rest)
+            if accumulate > 1:
+                aux = jax.tree.map(_mean_of_scalars, aux)
+            return (value, (model_state, aux)), grads
+
+        return value_and_grad
+
+
+def _scale_of(opt_state: Any) -> Any:
+    """The scale of the loss: 1 where the optimizer has none."""
+
+    def is_scaled(x: Any) -> bool:
+        return isinstance(x, DynamicLossScaleState)
+
+    leaves = jax.tree.leaves(opt_state, is_leaf=is_scaled)
+    return scale_loss(opt_state, 1.0) if any(map(is_scaled, leaves)) else 1.0
+
+
+def _mean_of_scalars(x: Array) -> Array:
+    """What was stacked: real scalars as their mean, everything else as it is."""
+    is_real = jnp.issubdtype(x.dtype, jnp.floating)
+    return jnp.mean(tree.widen(x)).astype(x.dtype) if x.ndim == 1 and is_real else x
+
+
+def _pair(value: Any, what: str) -> tuple[Any, Any]:
+    check.require(
+        isinstance(value, tuple | list) and len(value) == 2,
+        f"`loss_fn` must return `{what}`; it returned {check.brief(value)}.",
+    )
+    return value[0], value[1]

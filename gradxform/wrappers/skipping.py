@@ -1,0 +1,100 @@
+"""A step that is not taken: the update is zero, and nothing changes in the state.
+
+Whether the gradients are finite is read from the sum of their squares, s = Σ |g|², one reduction
+an array: s is infinite or NaN if any coordinate is. (Measured on a CPU in float32, it takes a
+quarter of the time of testing each coordinate.) It is infinite as well where a finite gradient is
+so large that its square overflows, which an inner second moment would keep for ever.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from ..core import check, numerics, tree
+from ..core.branch import when
+from ..core.types import Params, State, Updates, update_wide
+
+
+def finite_extra(extra: dict[str, Any]) -> Array:
+    """Whether the loss, where the caller passes it as `value`, is finite."""
+    value = extra.get("value")
+    return jnp.bool_(True) if value is None else jnp.all(jnp.isfinite(jnp.asarray(value)))
+
+
+def step_if(
+    taken: Array,
+    inner: Any,
+    updates: Updates,
+    state: State,
+    params: Params,
+    extra: dict[str, Any],
+    *,
+    scale: Array | None = None,
+) -> tuple[Updates, State]:
+    """The step of `inner` where `taken` holds, else a zero update and the state as it is.
+
+    A branch and not a selection between two results. With AdamW on 4 million parameters and
+    donated buffers it took 9 ms (5 without a guard), the selection 11 to 20: there XLA copies
+    every moment that it could have changed in place. For the same reason the update that `inner`
+    makes is not tested itself: the old state would have to be kept until it is known, at 50 ms.
+
+    `scale` multiplies the gradients that `inner` is given.
+    """
+
+    def work(state: State) -> tuple[Updates, State]:
+        given = updates if scale is None else scaled(updates, scale)
+        new, after = update_wide(inner, given, state, params, **extra)
+        return _finished(new, updates, params), jax.tree.map(_typed_like, after, state)
+
+    def otherwise(state: State) -> tuple[Updates, State]:
+        return _finished(jax.tree.map(_zero, updates), updates, params), state
+
+    return when(taken, work, otherwise, state)
+
+
+def scaled(updates: Updates, scale: Array) -> Updates:
+    """The gradients times a number, in at least float32."""
+    return tree.lift(lambda g, *, scale: scale * g, updates, scale=scale)
+
+
+def counted(happened: Array, count: Array) -> Array:
+    """One more where something happened."""
+    return jnp.where(happened, numerics.increment(count), count)
+
+
+def in_a_row(happened: Array, count: Array) -> Array:
+    """One more where something happened, else 0."""
+    return jnp.where(happened, numerics.increment(count), jnp.zeros_like(count))
+
+
+def require_not_inside(factories: tuple[Any, ...], inner: Any, why: str) -> None:
+    """Refuse an inner transformation that holds one of these."""
+    held = [tx.recipe.name for tx in _inside(inner) if _factory(tx) in factories]
+    check.require(not held, f"the inner transformation holds `{held[0] if held else ''}`{why}")
+
+
+def _finished(update: Updates, updates: Updates, params: Params) -> Updates:
+    # Both branches in one dtype, which the final rounding can do with.
+    return tree.narrow(update, updates, params, at_least_float32=True)
+
+
+def _zero(g: Any) -> Array:
+    return numerics.filled_like(jnp.asarray(g), 0)
+
+
+def _typed_like(new: Any, old: Any) -> Any:
+    # A transformation of Optax's may return another dtype than it was given.
+    return new if new.dtype == old.dtype else new.astype(old.dtype)
+
+
+def _inside(tx: Any) -> Iterator[Any]:
+    yield tx
+    for part in getattr(tx, "parts", ()):
+        yield from _inside(part)
+
+
+def _factory(tx: Any) -> Any:
+    return tx.recipe.factory if hasattr(tx, "recipe") else None
