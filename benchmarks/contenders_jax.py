@@ -1,5 +1,6 @@
-"""AdamW in JAX, as several libraries and several orders of arguments write it."""
+"""Optimizers in JAX, as two libraries and two orders of arguments write them."""
 
+import functools
 import math
 import re
 import time
@@ -10,7 +11,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from problem import B1, B2, EPS, LEARNING_RATE, MAX_NORM, WEIGHT_DECAY, gradients, parameters
+import optimizers
+from problem import (
+    B1,
+    B2,
+    EPS,
+    LEARNING_RATE,
+    LOSS,
+    MAX_NORM,
+    WEIGHT_DECAY,
+    gradients,
+    parameters,
+)
 from shapes import Shapes
 
 import gradxform as gx
@@ -22,44 +34,71 @@ class Program(NamedTuple):
     """A training step's optimizer part."""
 
     init: Callable[[Tree], Tree]
-    step: Callable[[Tree, Tree, Tree], tuple[Tree, Tree]]  # (params, state, grads)
+    step: Callable[..., tuple[Tree, Tree]]  # (params, state, grads, **extra), jitted
 
 
-def gradxform(clip: bool) -> Program:
-    adamw = gx.adamw(LEARNING_RATE, B1, B2, EPS, WEIGHT_DECAY)
-    tx = gx.chain(gx.clip_by_global_norm(MAX_NORM), adamw) if clip else adamw
+def gradxform(optimizer: str) -> Program:
+    tx = optimizers.gradxform(optimizer)
+    return Program(tx.init, gx.make_update_step(tx))
 
-    def step(params: Tree, state: Tree, grads: Tree) -> tuple[Tree, Tree]:
-        updates, state = tx.update(grads, state, params)
-        return gx.apply_updates(params, updates), state
+
+def bucketed(optimizer: str) -> Program:
+    tx = gx.bucket(optimizers.gradxform(optimizer))
+    return Program(tx.init, gx.make_update_step(tx))
+
+
+def _update_and_apply(tx: Any, params: Tree, state: Tree, grads: Tree, extra: dict[str, Any]):
+    updates, state = tx.update(grads, state, params, **extra)
+    return optax.apply_updates(params, updates), state
+
+
+def with_optax(optimizer: str) -> Program:
+    tx = optimizers.with_optax(optimizer)
+
+    @functools.partial(jax.jit, donate_argnums=(0, 1))
+    def step(params: Tree, state: Tree, grads: Tree, **extra: Any) -> tuple[Tree, Tree]:
+        return _update_and_apply(tx, params, state, grads, extra)
 
     return Program(tx.init, step)
 
 
-def with_optax(clip: bool) -> Program:
-    adamw = optax.adamw(LEARNING_RATE, B1, B2, EPS, weight_decay=WEIGHT_DECAY)
-    tx = optax.chain(optax.clip_by_global_norm(MAX_NORM), adamw) if clip else adamw
+def usual(tx: Any) -> Program:
+    """The order of the arguments that most training loops have."""
 
-    def step(params: Tree, state: Tree, grads: Tree) -> tuple[Tree, Tree]:
-        updates, state = tx.update(grads, state, params)
-        return optax.apply_updates(params, updates), state
+    @functools.partial(jax.jit, donate_argnums=(1, 2))
+    def step(grads: Tree, state: Tree, params: Tree, **extra: Any) -> tuple[Tree, Tree]:
+        return _update_and_apply(tx, params, state, grads, extra)
 
-    return Program(tx.init, step)
+    return Program(tx.init, _Reordered(step))
 
 
-def by_hand(clip: bool) -> Program:
-    """The formulas without a library; the clipping is one number inside them."""
+class _Reordered:
+    """A step that takes its arguments as the others do."""
+
+    def __init__(self, step: Any) -> None:
+        self.step = step
+
+    def __call__(self, params: Tree, state: Tree, grads: Tree, **extra: Any) -> tuple[Tree, Tree]:
+        return self.step(grads, state, params, **extra)
+
+    def trace(self, params: Tree, state: Tree, grads: Tree, **extra: Any) -> Any:
+        return self.step.trace(grads, state, params, **extra)
+
+
+def by_hand(optimizer: str) -> Program:
+    """AdamW's formulas without a library; the clipping is one number inside them."""
 
     def init(params: Tree) -> Tree:
         zeros = jax.tree.map(jnp.zeros_like, params)
         return jnp.zeros((), jnp.int32), zeros, jax.tree.map(jnp.copy, zeros)
 
+    @functools.partial(jax.jit, donate_argnums=(0, 1))
     def step(params: Tree, state: Tree, grads: Tree) -> tuple[Tree, Tree]:
         count, mu, nu = state
         count = count + 1
         c1, c2 = (-jnp.expm1(count.astype(jnp.float32) * math.log(b)) for b in (B1, B2))
         factor = 1.0
-        if clip:
+        if optimizer.startswith(optimizers.CLIPPED):
             norm = jnp.sqrt(sum(jnp.sum(jnp.square(g)) for g in jax.tree.leaves(grads)))
             factor = jnp.minimum(1.0, MAX_NORM / norm)
 
@@ -79,34 +118,24 @@ def by_hand(clip: bool) -> Program:
     return Program(init, step)
 
 
-# name: (program, whether the arguments stand in the usual order)
-PROGRAMS: dict[str, tuple[Callable[[bool], Program], bool]] = {
-    "gradxform": (gradxform, False),
-    "gradxform-usual": (gradxform, True),
-    "optax": (with_optax, False),
-    "optax-usual": (with_optax, True),
-    "by-hand": (by_hand, False),
+PROGRAMS: dict[str, Callable[[str], Program]] = {
+    "gradxform": gradxform,
+    "gradxform-bucket": bucketed,
+    "gradxform-usual": lambda optimizer: usual(optimizers.gradxform(optimizer)),
+    "optax": with_optax,
+    "optax-usual": lambda optimizer: usual(optimizers.with_optax(optimizer)),
+    "by-hand": by_hand,
 }
 
 
 class JaxContender:
-    """One program, compiled, with the arrays it works on."""
+    """One program, with the arrays it works on."""
 
-    def __init__(self, name: str, shapes: Shapes, *, clip: bool) -> None:
-        make, usual = PROGRAMS[name]
+    def __init__(self, name: str, shapes: Shapes, optimizer: str) -> None:
         self.shapes = shapes
-        self.init, step = make(clip)
-        if usual:
-            # The order of the arguments that most training loops have: step(grads, state, params).
-            def reordered(grads: Tree, state: Tree, params: Tree) -> tuple[Tree, Tree]:
-                return step(params, state, grads)
-
-            jitted = jax.jit(reordered, donate_argnums=(1, 2))
-            self.step = lambda params, state, grads: jitted(grads, state, params)
-            self.lower = lambda params, state, grads: jitted.lower(grads, state, params)
-        else:
-            self.step = jax.jit(step, donate_argnums=(0, 1))
-            self.lower = self.step.lower
+        self.init, self.step = PROGRAMS[name](optimizer)
+        takes_value = optimizers.pair_of(optimizer).takes_value
+        self.extra = {"value": jnp.float32(LOSS)} if takes_value else {}
 
     def allocate(self) -> None:
         """Fresh parameters, state and gradients on the device."""
@@ -128,43 +157,96 @@ class JaxContender:
         """Do steps, each with what the one before returned, and wait for the last."""
         params, state, grads = self.params, self.state, self.grads
         for _ in range(steps):
-            params, state = self.step(params, state, grads)
+            params, state = self.step(params, state, grads, **self.extra)
         self.params, self.state = jax.block_until_ready((params, state))
+
+    def calls(self, number: int) -> list[float]:
+        """The seconds until each call returns; the device may still be at work."""
+        params, state, grads = self.params, self.state, self.grads
+        seconds = []
+        for _ in range(number):
+            start = time.perf_counter()
+            params, state = self.step(params, state, grads, **self.extra)
+            seconds.append(time.perf_counter() - start)
+        self.params, self.state = jax.block_until_ready((params, state))
+        return seconds
+
+    def without_work(self) -> "JaxContender":
+        """The same arrays in and out, changed by one multiplication that XLA leaves out."""
+        other = object.__new__(JaxContender)
+        other.shapes, other.init, other.extra = self.shapes, self.init, self.extra
+
+        @functools.partial(jax.jit, donate_argnums=(0, 1), keep_unused=True)
+        def step(params: Tree, state: Tree, grads: Tree, **extra: Any) -> tuple[Tree, Tree]:
+            return jax.tree.map(lambda x: x * jnp.ones((), x.dtype), (params, state))
+
+        other.step = step
+        return other
 
     def parameter(self, name: str) -> np.ndarray:
         """A parameter as it is now."""
         return np.asarray(self.params[name])
 
+    def leaves(self) -> dict[str, int]:
+        """The arrays that a call takes and returns."""
+        params, state = self._abstract()
+        changed = len(jax.tree.leaves((params, state)))
+        return {"arrays_in": changed + len(params) + len(self.extra), "arrays_out": changed}
+
+    def compile(self) -> tuple[Any, dict[str, Any]]:
+        """The compiled program, and the seconds that each stage took."""
+        params, state = self._abstract()
+        clock = [time.perf_counter()]
+        traced = self.step.trace(params, state, params, **self.extra)
+        clock.append(time.perf_counter())
+        lowered = traced.lower()
+        clock.append(time.perf_counter())
+        compiled = lowered.compile()
+        clock.append(time.perf_counter())
+        stages = zip(("trace_s", "lower_s", "compile_s"), clock, clock[1:], strict=False)
+        took: dict[str, Any] = {stage: end - start for stage, start, end in stages}
+        return compiled, {**took, "program_bytes": len(lowered.as_text())}
+
     def facts(self) -> dict[str, Any]:
         """What the compiled program says about itself; the same in every run."""
-        params = {n: jax.ShapeDtypeStruct(s, jnp.float32) for n, s in self.shapes.items()}
-        state = jax.eval_shape(self.init, params)
-        start = time.perf_counter()
-        lowered = self.lower(params, state, params)
-        traced = time.perf_counter()
-        compiled = lowered.compile()
-        end = time.perf_counter()
+        compiled, _ = self.compile()
         memory = compiled.memory_analysis()
         hlo = compiled.as_text()
         copied = _copies(hlo, self.shapes)
+        argument, output, temp, alias = (
+            getattr(memory, f"{kind}_size_in_bytes")
+            for kind in ("argument", "output", "temp", "alias")
+        )
         return {
-            "trace_s": traced - start,
-            "compile_s": end - traced,
-            "argument_bytes": memory.argument_size_in_bytes,
-            "temp_bytes": memory.temp_size_in_bytes,
-            "alias_bytes": memory.alias_size_in_bytes,
+            "argument_bytes": argument,
+            "output_bytes": output,
+            "temp_bytes": temp,
+            "alias_bytes": alias,
+            "peak_bytes": argument + output + temp - alias,
             "copies": len(copied),
             "copied_bytes": sum(copied),
             "fusions": len(re.findall(r"= \S.* fusion\(", hlo)),
-            "device": jax.devices()[0].device_kind,
-            "versions": {
-                "jax": jax.__version__,
-                "jaxlib": jax.lib.__version__,
-                "optax": optax.__version__,
-                "gradxform": gx.__version__,
-                "numpy": np.__version__,
-            },
+            **self.leaves(),
+            **about(),
         }
+
+    def _abstract(self) -> tuple[Tree, Tree]:
+        params = {n: jax.ShapeDtypeStruct(s, jnp.float32) for n, s in self.shapes.items()}
+        return params, jax.eval_shape(self.init, params)
+
+
+def about() -> dict[str, Any]:
+    """The device and the versions."""
+    return {
+        "device": jax.devices()[0].device_kind,
+        "versions": {
+            "jax": jax.__version__,
+            "jaxlib": jax.lib.__version__,
+            "optax": optax.__version__,
+            "gradxform": gx.__version__,
+            "numpy": np.__version__,
+        },
+    }
 
 
 def _on_device(arrays: dict[str, np.ndarray]) -> dict[str, jax.Array]:
@@ -176,32 +258,3 @@ def _copies(hlo: str, shapes: Shapes) -> list[int]:
     whole = {",".join(map(str, shape)) for shape in shapes.values()}
     found = re.findall(r"= f32\[([\d,]+)\]\S* copy(?:-start)?\(", hlo)
     return [4 * math.prod(map(int, dims.split(","))) for dims in found if dims in whole]
-
-
-# name: (loop, how many arrays it reads and writes)
-LOOPS: dict[str, tuple[Callable[..., jax.Array], int]] = {
-    "scale": (lambda a, b, c: 0.5 * a, 2),  # in place: writes what it read
-    "copy": (lambda a, b, c: -b, 2),  # from one array to another
-    "triad": (lambda a, b, c: b + 0.5 * c, 3),  # from two arrays to another
-}
-
-
-class Bandwidth:
-    """What the machine's memory gives to loops that do nothing else, on three long arrays."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-    def measure(self, steps: int) -> dict[str, float]:
-        """Bytes a second of each loop, over `steps` runs of it."""
-        rates = {}
-        b, c = jnp.ones(self.size), jnp.ones(self.size)
-        for name, (loop, streams) in LOOPS.items():
-            jitted = jax.jit(loop, donate_argnums=0, keep_unused=True)
-            a = jitted(jitted(jnp.ones(self.size), b, c), b, c).block_until_ready()
-            start = time.perf_counter()
-            for _ in range(steps):
-                a = jitted(a, b, c)
-            a.block_until_ready()
-            rates[name] = streams * 4 * self.size * steps / (time.perf_counter() - start)
-        return rates

@@ -11,11 +11,12 @@ from shapes import Shapes
 class TorchContender:
     """One of torch's implementations, with the tensors it works on."""
 
-    def __init__(self, name: str, shapes: Shapes, *, clip: bool) -> None:
+    def __init__(self, name: str, shapes: Shapes, optimizer: str, device: str) -> None:
         self.shapes = shapes
-        self.clip = clip
+        self.clip = optimizer == "clip-adamw"
         self.implementation = {name.removeprefix("torch-"): True}
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        on_gpu = torch.cuda.is_available() if not device else device in ("gpu", "cuda")
+        self.device = "cuda" if on_gpu else "cpu"
 
     def allocate(self) -> None:
         """Fresh parameters, state and gradients on the device."""

@@ -22,6 +22,14 @@ def describe() -> dict[str, Any]:
     return {"system": platform.system(), "cpu": name, "cores": cores}
 
 
+def load() -> float | None:
+    """How many processes wanted to run over the last minute (None where it is not known)."""
+    try:
+        return round(os.getloadavg()[0], 2)
+    except (AttributeError, OSError):
+        return None
+
+
 class Watch:
     """The time since it was made, and how busy other processes kept the cores meanwhile."""
 

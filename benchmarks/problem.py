@@ -1,14 +1,15 @@
-"""What every contender is given, and what it must compute: AdamW, written out in float64.
+"""What every contender is given, and what it must compute.
 
 The numbers are the same in every process: they come from a seed. The gradients have norm 3, so
-that clipping to 1 does something.
+that clipping to 1 does something. AdamW is compared with its formulas in float64; the other
+optimizers are compared with each other.
 """
 
 import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from shapes import Shapes
+from shapes import Shapes, size
 
 LEARNING_RATE = 1e-3
 B1 = 0.9
@@ -17,15 +18,20 @@ EPS = 1e-8
 WEIGHT_DECAY = 0.01
 MAX_NORM = 1.0
 GRADIENT_NORM = 3.0
+LOSS = 2.0  # for the optimizers that read it
 
 # The gradients of the steps that are checked, as multiples of the one that is timed. Powers of
 # two, so that the multiplication is exact; the first is within the bound, the others are clipped.
 FACTORS = (0.25, -1.0, 2.0)
-# How far a parameter may be from the float64 one after these steps.
-TOLERANCE = 1e-3 * LEARNING_RATE
+# How far a parameter may be from the right one after these steps, as a fraction of the largest
+# change in its array.
+TOLERANCE = 1e-3
 
 _BLOCK = 2**20
 _CHUNK = 2**16
+_SAMPLE = 2**12
+
+Read = Callable[[str], np.ndarray]
 
 
 def parameters(shapes: Shapes) -> dict[str, np.ndarray]:
@@ -35,8 +41,7 @@ def parameters(shapes: Shapes) -> dict[str, np.ndarray]:
 
 def gradients(shapes: Shapes, factor: float = 1.0) -> dict[str, np.ndarray]:
     """A multiple of the gradients of every timed step, in float32."""
-    size = sum(map(math.prod, shapes.values()))
-    return _numbers(shapes, seed=1, scale=factor * GRADIENT_NORM / math.sqrt(size))
+    return _numbers(shapes, seed=1, scale=factor * GRADIENT_NORM / math.sqrt(size(shapes)))
 
 
 def _numbers(shapes: Shapes, seed: int, scale: float) -> dict[str, np.ndarray]:
@@ -48,28 +53,60 @@ def _numbers(shapes: Shapes, seed: int, scale: float) -> dict[str, np.ndarray]:
     }
 
 
-def largest_difference(shapes: Shapes, found: Callable[[str], np.ndarray], *, clip: bool) -> float:
-    """The distance of a contender's parameters from the float64 ones, after `FACTORS`.
+def distance_from_adamw(shapes: Shapes, found: Read, *, clip: bool) -> float:
+    """The distance of a contender's parameters from AdamW in float64, after `FACTORS`.
 
     Args:
       shapes: the arrays by name.
       found: the contender's array of that name.
       clip: whether the gradients are clipped to the global norm `MAX_NORM`.
+
+    Returns:
+      The largest over the arrays of the largest distance in it, as a fraction of the largest
+      change in it.
     """
     params, grads = parameters(shapes), gradients(shapes)
     norm = math.sqrt(sum(_sum_of_squares(g) for g in grads.values()))
     scales = [f * (min(1.0, MAX_NORM / (abs(f) * norm)) if clip else 1.0) for f in FACTORS]
     largest = 0.0
-    for name in shapes:
-        result = found(name)
-        if result.shape != shapes[name]:
-            raise ValueError(f"{name} has shape {result.shape}, not {shapes[name]}")
+    for name, shape in shapes.items():
+        result = _in_shape(name, found(name), shape)
         pieces = zip(_chunks(params[name]), _chunks(grads[name]), _chunks(result), strict=True)
-        for p, g, r in pieces:
-            difference = np.abs(_adamw(p, g, scales) - r).max()
-            if not difference <= largest:  # also where it is NaN
-                largest = float(difference)
-    return largest
+        far, change = 0.0, 0.0
+        for p, g, computed in pieces:
+            right = _adamw(p, g, scales)
+            # Not `max`, which would lose a NaN.
+            far = np.maximum(far, np.abs(right - computed).max())
+            change = max(change, float(np.abs(right - p).max()))
+        largest = np.maximum(largest, far / change)
+    return float(largest)
+
+
+def sampled_changes(shapes: Shapes, found: Read) -> dict[str, np.ndarray]:
+    """How far some parameters of each array went; last, the root mean square of all of it."""
+    before, changes = parameters(shapes), {}
+    for name, shape in shapes.items():
+        # Copied, so that the large array can go.
+        change = np.ravel(_in_shape(name, found(name), shape)) - np.ravel(before[name])
+        every = -(-change.size // _SAMPLE)
+        rms = math.sqrt(_sum_of_squares(change) / change.size)
+        changes[name] = np.append(change[::every].astype(np.float64), rms)
+    return changes
+
+
+def distance(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> float:
+    """How far two contenders' `sampled_changes` are apart, as `distance_from_adamw` counts."""
+    largest = 0.0
+    for name, right in theirs.items():
+        far, change = np.abs(ours[name] - right).max(), np.abs(right).max()
+        largest = np.maximum(largest, far / change if change else far)
+    return float(largest)
+
+
+def _in_shape(name: str, result: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    if result.shape != shape:
+        raise ValueError(f"{name} has shape {result.shape}, not {shape}")
+    return result
 
 
 def _sum_of_squares(x: np.ndarray) -> float:

@@ -1,16 +1,17 @@
 """Progress and tables: with rich on a terminal, else as plain lines and Markdown.
 
-    python benchmarks/report.py benchmarks/results/step_time_cpu.json | cat
-
-prints the tables of saved rows.
+python benchmarks/report.py results/step_time_gpt2_cpu.json    # the tables of saved rows
+python benchmarks/report.py --readme                           # put them into README.md
 """
 
+import argparse
 import itertools
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 try:
     import rich
@@ -18,7 +19,21 @@ try:
 except ImportError:
     rich = None
 
+HERE = Path(__file__).parent
+README = HERE / "README.md"
+MANY = 4  # with more optimizers than these there is one line for each, not a table
+
 T = TypeVar("T")
+Rows = list[dict[str, Any]]
+
+
+class Table(NamedTuple):
+    """What is shown of some rows."""
+
+    title: str
+    header: list[str]
+    cells: list[list[str]]
+    notes: list[str] = []
 
 
 def track(items: Sequence[T] | Iterable[T], what: str) -> Iterator[T]:
@@ -32,16 +47,16 @@ def track(items: Sequence[T] | Iterable[T], what: str) -> Iterator[T]:
         yield item
 
 
-def table(rows: list[dict[str, Any]]) -> None:
-    """Print the contenders of one comparison."""
+def step_time(rows: Rows) -> Table:
+    """The contenders of one comparison."""
     first = rows[0]
     header = [
         "contender",
         "ms a step (quartiles)",
         "best",
         f"time / {first['ratio_to']}",
-        f"GB/s at {first['bytes_per_parameter']} B",
-        "largest difference",
+        "GB/s",
+        "difference",
         "temporary MB",
         "whole copies",
     ]
@@ -49,43 +64,239 @@ def table(rows: list[dict[str, Any]]) -> None:
         [
             row["contender"],
             _spread(row["ms"]),
-            f"{row['ms']['min']:g}",
+            f"{row['ms']['min']:.3g}",
             _spread(row["ratio"]),
-            f"{row['gb_per_s']}",
-            f"{row['max_difference']:.1e}",
-            f"{row['temp_bytes'] / 1e6:.1f}" if "temp_bytes" in row else "",
+            f"{row['gb_per_s']:g}",
+            _difference(row),
+            _mb(row, "temp_bytes"),
             f"{row['copies']}" if "copies" in row else "",
         ]
         for row in rows
     ]
-    title = f"{first['optimizer']}, {first['arrays']} arrays, {first['parameters']:,} parameters"
-    if rich and sys.stdout.isatty():
-        shown = rich_table.Table(title=title)
-        for index, name in enumerate(header):
-            shown.add_column(name, justify="right" if index else "left")
-        for line in cells:
-            shown.add_row(*line)
-        rich.print(shown)
-    else:
-        print(f"\n{title}\n")
-        for line in [header, ["---"] + ["---:"] * (len(header) - 1), *cells]:
-            print(f"| {' | '.join(line)} |")
-        print()
     rates = ", ".join(
         f"{loop} {_spread(rate)}" for loop, rate in first["bandwidth_gb_per_s"].items()
     )
-    machine = first["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in first["versions"].items())
-    print(f"memory of this machine in the same rounds, GB/s: {rates}")
-    print(f"{first['device']}; {machine['cpu']}, {machine['cores']} cores; {versions}", flush=True)
+    notes = [f"Memory of this machine in the same rounds, GB/s: {rates}.", _machine(rows)]
+    return Table(f"{first['optimizer']} on {_tree(first)}", header, cells, notes)
+
+
+def optimizers(rows: Rows) -> Table:
+    """One line for each optimizer, alone and behind clipping."""
+    header = ["optimizer"]
+    for title in ("", "clipped: "):
+        header += [
+            f"{title}ms",
+            f"{title}optax ms",
+            f"{title}time / optax",
+            f"{title}MB",
+            f"{title}optax MB",
+        ]
+    by_name = {(row["optimizer"], row["contender"]): row for row in rows}
+    cells = []
+    for name in dict.fromkeys(row["optimizer"].removeprefix("clip-") for row in rows):
+        line, about = [f"`{name}`"], ""
+        for optimizer in (name, f"clip-{name}"):
+            ours, theirs = (by_name.get((optimizer, c)) for c in ("gradxform", "optax"))
+            if ours is None or theirs is None:
+                line += [""] * 5
+                continue
+            about = ours["differs"]
+            line += [
+                f"{ours['ms']['median']:.3g}",
+                f"{theirs['ms']['median']:.3g}",
+                _spread(ours["ratio"]),
+                _mb(ours, "temp_bytes"),
+                _mb(theirs, "temp_bytes"),
+            ]
+        line[0] += f" ({about})" if about else ""
+        cells.append(line)
+    return Table(f"All optimizers on {_tree(rows[0])}", header, cells, [_machine(rows)])
+
+
+def compile_time(rows: Rows) -> Table:
+    """The stages from the function to the program."""
+    header = ["arrays", "optimizer", "contender", "trace s", "lower s", "compile s"]
+    header += ["trace + lower / optax", "all / optax", "program kB"]
+    cells = [
+        [
+            f"{row['arrays']:,}",
+            row["optimizer"],
+            row["contender"],
+            *(_spread(row[stage]) for stage in ("trace_s", "lower_s", "compile_s")),
+            _spread(row["trace_lower_ratio"]),
+            _spread(row["ratio"]),
+            f"{row['program_bytes'] / 1e3:,.0f}",
+        ]
+        for row in rows
+    ]
+    return Table("From the function to the program", header, cells, [_machine(rows)])
+
+
+def imports(rows: Rows) -> Table:
+    """What the imports take."""
+    cells = [[row["what"], _spread(row["seconds"]), _spread(row["extra_s"])] for row in rows]
+    return Table("Imports", ["import", "s", "s more than optax"], cells, [_machine(rows)])
+
+
+def memory(rows: Rows) -> Table:
+    """Bytes of the compiled programs."""
+    header = ["optimizer", "contender", "arguments MB", "aliased MB", "temporary MB", "peak MB"]
+    header += ["whole copies", "copied MB", "loops"]
+    cells = [
+        [
+            row["optimizer"],
+            row["contender"],
+            *(_mb(row, f"{kind}_bytes") for kind in ("argument", "alias", "temp", "peak")),
+            f"{row['copies']}",
+            _mb(row, "copied_bytes"),
+            f"{row['fusions']}",
+        ]
+        for row in rows
+    ]
+    return Table(f"Memory on {_tree(rows[0])}", header, cells, [_machine(rows)])
+
+
+def dispatch(rows: Rows) -> Table:
+    """What a call takes besides the arithmetic."""
+    header = ["tree", "contender", "arrays in, out", "no work µs", "returns µs", "done µs"]
+    header += [f"done / {rows[0]['ratio_to']}"]
+    cells = [
+        [
+            row["tree"],
+            row["contender"],
+            f"{row['arrays_in']:,}, {row['arrays_out']:,}",
+            *(_spread(row[kind]) for kind in ("empty_us", "returns_us", "call_us")),
+            _spread(row["ratio"]),
+        ]
+        for row in rows
+    ]
+    title = f"{rows[0]['optimizer']}, every array with one number"
+    return Table(title, header, cells, [_machine(rows)])
+
+
+def accumulation(rows: Rows) -> Table:
+    """The contenders of one part of the accumulation benchmark, for each k."""
+    first = rows[0]
+    header = [
+        "k",
+        "contender",
+        "ms a micro-batch (quartiles)",
+        "best",
+        f"time / {first['ratio_to']}",
+        "largest difference",
+        "peak MB",
+        "temporary MB",
+        "whole copies",
+    ]
+    cells = [
+        [
+            f"{row['k']}",
+            row["contender"],
+            _spread(row["ms"]),
+            f"{row['ms']['min']:g}",
+            _spread(row["ratio"]),
+            f"{row['max_difference']:.1e}",
+            f"{row['peak_bytes'] / 1e6:.1f}",
+            f"{row['temp_bytes'] / 1e6:.1f}",
+            f"{row['copies']}",
+        ]
+        for row in rows
+    ]
+    title = f"{first['part']}, {first['arrays']} arrays, {first['parameters']:,} parameters"
+    return Table(title, header, cells, [_machine(rows)])
+
+
+def tables(rows: Rows) -> list[Table]:
+    """The tables of rows of one file."""
+    make = {
+        "step_time": step_time,
+        "compile_time": compile_time,
+        "imports": imports,
+        "memory": memory,
+        "dispatch": dispatch,
+        "accumulation": accumulation,
+    }[rows[0]["benchmark"]]
+    if make is step_time and len({row["optimizer"] for row in rows}) > MANY:
+        return [optimizers(rows)]
+    keys = {
+        step_time: ("tree", "optimizer"),
+        memory: ("tree",),
+        accumulation: ("part",),
+        dispatch: ("optimizer",),
+    }.get(make, ())
+    groups = itertools.groupby(rows, key=lambda row: [row[key] for key in keys])
+    return [make(list(group)) for _, group in groups]
+
+
+def show(table: Table) -> None:
+    """Print a table."""
+    if rich and sys.stdout.isatty():
+        shown = rich_table.Table(title=table.title)
+        for index, name in enumerate(table.header):
+            shown.add_column(name, justify="right" if index else "left")
+        for line in table.cells:
+            shown.add_row(*line)
+        rich.print(shown)
+        print("\n".join(table.notes), flush=True)
+    else:
+        print(f"\n{markdown(table)}", flush=True)
+
+
+def markdown(table: Table) -> str:
+    """A table as Markdown."""
+    lines = [table.header, ["---"] + ["---:"] * (len(table.header) - 1), *table.cells]
+    rows = [f"| {' | '.join(line)} |" for line in lines]
+    return "\n".join([f"**{table.title}**", "", *rows, "", *table.notes]) + "\n"
+
+
+def filled(text: str) -> str:
+    """A document with the tables of the files that its comments name."""
+
+    def one(match: re.Match[str]) -> str:
+        rows = json.loads((HERE / match[1]).read_text())
+        shown = "\n".join(map(markdown, tables(rows)))
+        return f"<!-- rows: {match[1]} -->\n\n{shown}\n<!-- end -->"
+
+    return re.sub(r"<!-- rows: (\S+) -->.*?<!-- end -->", one, text, flags=re.S)
+
+
+def _tree(row: dict[str, Any]) -> str:
+    return f"{row['tree']}: {row['arrays']:,} arrays, {row['parameters']:,} parameters"
+
+
+def _machine(rows: Rows) -> str:
+    row, versions = rows[0], {}
+    for each in rows:
+        versions |= each["versions"]
+    machine, load = row["machine"], row.get("load")
+    names = ", ".join(f"{name} {version}" for name, version in versions.items())
+    busy = "" if load is None else f"; load {load:g} at the end"
+    return f"{row['device']}; {machine['cpu']}, {machine['cores']} cores{busy}; {names}."
+
+
+def _difference(row: dict[str, Any]) -> str:
+    return "" if row["difference"] is None else f"{row['difference']:.0e}"
+
+
+def _mb(row: dict[str, Any], name: str) -> str:
+    return f"{row[name] / 1e6:.1f}" if name in row else ""
 
 
 def _spread(summary: dict[str, float]) -> str:
-    return f"{summary['median']:g} ({summary['q1']:g}-{summary['q3']:g})"
+    return " ".join([f"{summary['median']:.3g}", f"({summary['q1']:.3g}-{summary['q3']:.3g})"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("files", nargs="*", type=Path, help="saved rows")
+    parser.add_argument("--readme", action="store_true", help="put the tables into README.md")
+    options = parser.parse_args()
+    for path in options.files:
+        for table in tables(json.loads(path.read_text())):
+            show(table)
+    if options.readme:
+        README.write_text(filled(README.read_text()))
 
 
 if __name__ == "__main__":
-    for path in sys.argv[1:]:
-        saved = json.loads(Path(path).read_text())
-        for _, group in itertools.groupby(saved, key=lambda row: row["optimizer"]):
-            table(list(group))
+    main()

@@ -1,11 +1,15 @@
 """A process of its own for one contender: reads orders as lines of JSON, answers in kind.
 
-The first line says which contender; each line after it is one of
+The first line says which contender, on which arrays and which device; each line after it is one of
 
-    {"do": "facts"}              what the compiled program and the libraries say of themselves
-    {"do": "check"}              three steps, compared with the float64 ones
-    {"do": "time", "steps": n}   seconds a step, over n steps after two that are not counted, and
-                                 the share of the cores that other processes took meanwhile
+    {"do": "prepare", "optimizer": o}  the optimizer that the next orders are about
+    {"do": "facts"}                    what the compiled program and the libraries say of themselves
+    {"do": "compile"}                  seconds to trace, lower and compile, and the program's size
+    {"do": "check", "file": path}      three steps: the distance from AdamW in float64, or the
+                                       changes of the parameters, saved in the file
+    {"do": "time", "steps": n}         seconds a step, over n steps after two that are not counted,
+                                       and the share of the cores that other processes took
+    {"do": "dispatch", "calls": n}     seconds until a call returns, and until its results are there
 
 Arrays exist only while an order is carried out, so that the contenders need not fit into memory
 together.
@@ -14,18 +18,19 @@ together.
 import ctypes
 import gc
 import json
-import math
 import os
 import platform
+import statistics
 import sys
 from typing import Any, Protocol
 
 import numpy as np
 from machine import Watch
-from problem import FACTORS, largest_difference
-from shapes import SHAPES, Shapes
+from problem import FACTORS, distance_from_adamw, sampled_changes
+from shapes import SHAPES, Shapes, size
 
 WARMUP = 2
+LEAST_BANDWIDTH_SIZE = 2**24  # arrays that no cache holds
 
 
 class Contender(Protocol):
@@ -50,34 +55,100 @@ class Contender(Protocol):
         """What the program and the libraries say of themselves."""
 
 
-def make(name: str, shapes: Shapes, clip: bool) -> Contender:
-    if name.startswith("torch-"):
-        from contenders_torch import TorchContender
+class Worker:
+    """What the orders do, by their names."""
 
-        return TorchContender(name, shapes, clip=clip)
-    from contenders_jax import JaxContender
+    def __init__(self, setting: dict[str, str]) -> None:
+        self.name, self.shapes = setting["contender"], _shapes(setting)
+        self.device = setting["device"]
+        if not self.name.startswith("torch-"):
+            _set_up_jax(self.device)
 
-    return JaxContender(name, shapes, clip=clip)
+    def prepare(self, optimizer: str) -> dict[str, Any]:
+        self.optimizer = optimizer
+        self.contender = self._make()
+        return {}
+
+    def facts(self) -> dict[str, Any]:
+        return self.contender.facts()
+
+    def compile(self) -> dict[str, Any]:
+        from contenders_jax import about
+
+        return {**self.contender.compile()[1], **self.contender.leaves(), **about()}
+
+    def check(self, file: str) -> dict[str, Any]:
+        contender = self.contender
+        contender.allocate()
+        for factor in FACTORS:
+            contender.set_gradients(factor)
+            contender.run(1)
+        answer = {}
+        if self.optimizer.removeprefix("clip-") == "adamw":
+            clip = self.optimizer.startswith("clip-")
+            found = distance_from_adamw(self.shapes, contender.parameter, clip=clip)
+            answer["difference"] = found
+        else:
+            np.savez(file, **sampled_changes(self.shapes, contender.parameter))
+        contender.free()
+        return answer
+
+    def time(self, steps: int) -> dict[str, float]:
+        if self.name == "bandwidth":
+            from bandwidth import bandwidth
+
+            watch = Watch()
+            rates = bandwidth(max(size(self.shapes) // 2, LEAST_BANDWIDTH_SIZE), steps)
+            return {**rates, "others": watch.stop()[1]}
+        self.contender.allocate()
+        self.contender.run(WARMUP)
+        watch = Watch()
+        self.contender.run(steps)
+        seconds, others = watch.stop()
+        self.contender.free()
+        return {"seconds": seconds / steps, "others": others}
+
+    def dispatch(self, calls: int) -> dict[str, float]:
+        answer = {}
+        for kind, contender in {
+            "": self.contender,
+            "empty_": self.contender.without_work(),
+        }.items():
+            contender.allocate()
+            contender.run(WARMUP)
+            watch = Watch()
+            contender.run(calls)
+            answer[f"{kind}call_s"] = watch.stop()[0] / calls
+            answer[f"{kind}returns_s"] = statistics.median(contender.calls(calls))
+            contender.free()
+        return answer
+
+    def _make(self) -> Contender:
+        if self.name.startswith("torch-"):
+            from contenders_torch import TorchContender
+
+            return TorchContender(self.name, self.shapes, self.optimizer, self.device)
+        from contenders_jax import JaxContender
+
+        return JaxContender(self.name, self.shapes, self.optimizer)
 
 
-def check(contender: Contender, shapes: Shapes, clip: bool) -> dict[str, float]:
-    contender.allocate()
-    for factor in FACTORS:
-        contender.set_gradients(factor)
-        contender.run(1)
-    difference = largest_difference(shapes, contender.parameter, clip=clip)
-    contender.free()
-    return {"max_difference": difference}
+def _shapes(setting: dict[str, str]) -> Shapes:
+    shapes = SHAPES[setting["tree"]]
+    if setting.get("elements") == "one":
+        return {name: (1,) * len(shape) for name, shape in shapes.items()}
+    return shapes
 
 
-def measure(contender: Contender, steps: int) -> dict[str, float]:
-    contender.allocate()
-    contender.run(WARMUP)
-    watch = Watch()
-    contender.run(steps)
-    seconds, others = watch.stop()
-    contender.free()
-    return {"seconds": seconds / steps, "others": others}
+def _set_up_jax(device: str) -> None:
+    import jax
+    import jax.numpy as jnp
+
+    if device:
+        jax.config.update("jax_platforms", {"gpu": "cuda"}.get(device, device))
+    jax.config.update("jax_enable_compilation_cache", False)
+    # What JAX does once in a process: not a part of any contender's time.
+    jax.jit(lambda x: jnp.where(x > 0, jnp.sqrt(x), x * 2).sum())(jnp.ones(3)).block_until_ready()
 
 
 def return_memory() -> None:
@@ -92,28 +163,10 @@ def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
-    setting = json.loads(sys.stdin.readline())
-    shapes, clip = SHAPES[setting["shapes"]], setting["optimizer"] == "clip-adamw"
-    bandwidth = setting["contender"] == "bandwidth"
-    if bandwidth:
-        from contenders_jax import Bandwidth
-
-        memory = Bandwidth(sum(map(math.prod, shapes.values())) // 2)
-    else:
-        contender = make(setting["contender"], shapes, clip)
+    worker = Worker(json.loads(sys.stdin.readline()))
     for line in sys.stdin:
         order = json.loads(line)
-        match order["do"]:
-            case "facts":
-                answer = contender.facts()
-            case "check":
-                answer = check(contender, shapes, clip)
-            case "time" if bandwidth:
-                watch = Watch()
-                answer = memory.measure(order["steps"])
-                answer["others"] = watch.stop()[1]
-            case "time":
-                answer = measure(contender, order["steps"])
+        answer = getattr(worker, order.pop("do"))(**order)
         return_memory()
         print(json.dumps(answer), file=answers, flush=True)
 

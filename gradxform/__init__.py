@@ -39,6 +39,11 @@ from .core.types import (
 )
 
 # What a transformation is and does
+from .inspection.config import (
+    available as available,
+    from_config as from_config,
+    to_config as to_config,
+)
 from .inspection.describe import (
     Description as Description,
     ParameterDescription as ParameterDescription,

@@ -137,7 +137,6 @@ def test_aux_is_what_the_large_batch_gives():
     found = ours(PARAMS, BATCH)
     assert_close(found, expected)
     assert found[0][1]["large"].dtype == jnp.int32
-    assert_equal(found[0][1]["predicted"], expected[0][1]["predicted"])
 
 
 def test_aux_of_micro_batches():

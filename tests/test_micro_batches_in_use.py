@@ -182,8 +182,8 @@ REFUSED = {
         "leaf `rate` of the batch is 0.5, which has no axis to cut.*into another argument",
     ),
     "one of two that does not divide": (
-        lambda: call(lambda p, x, y: 0.0, 2, PARAMS, BATCH, np.ones(5), batch_argnums=(1, 2)),
-        r"argument 2 has 5 examples \(float64\[5\]\), which .* Take one of 1, 5 micro-batches",
+        lambda: call(lambda p, x, y: 0.0, 2, PARAMS, BATCH, np.ones(5, int), batch_argnums=(1, 2)),
+        r"argument 2 has 5 examples \(int\d+\[5\]\), which .* Take one of 1, 5 micro-batches",
     ),
     "an empty batch": (lambda: call(batch={}), "the batch holds no arrays"),
     "a position twice": (lambda: call(batch_argnums=0), "one of parameters, batch, state and keys"),

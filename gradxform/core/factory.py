@@ -19,7 +19,7 @@ import optax
 
 from . import check, hyperparams, tree
 from .hyperparams import HyperparamsState
-from .recipe import Recipe, Shown
+from .recipe import Recipe, Shown, register
 from .types import GradientTransformation, Init, InitUpdate, Params, State, Update, Updates
 
 P = ParamSpec("P")
@@ -90,7 +90,7 @@ class _Words:
 
 
 def _same(value: Any, default: Any) -> bool:
-    return value is default or (type(value) in (float, int, str) and value == default)
+    return value is default or (type(value) in (float, int, str, tuple) and value == default)
 
 
 def optimizer(factory: Callable[P, GradientTransformation]) -> Callable[P, GradientTransformation]:
@@ -113,6 +113,7 @@ def optimizer(factory: Callable[P, GradientTransformation]) -> Callable[P, Gradi
         return GradientTransformation(Init(recipe, inner.init.function, parts), update)
 
     build.__signature__ = signature.shown(GradientTransformation)  # type: ignore[attr-defined]
+    register(build)
     return build
 
 
@@ -145,6 +146,7 @@ def transformation(
         return GradientTransformation(Init(recipe, block.init, parts), update)
 
     build.__signature__ = signature.shown(GradientTransformation)  # type: ignore[attr-defined]
+    register(build)
     return build
 
 

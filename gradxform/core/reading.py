@@ -7,10 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.tree_util import keystr, register_pytree_with_keys, tree_flatten_with_path
+from jax.tree_util import keystr, register_pytree_with_keys
 
 from . import check, numerics
 from .hyperparams import HyperparamsState
+from .places import keys_of, nodes, unboxed_leaf
 
 
 class Hyperparams(dict[str, Any]):
@@ -57,35 +58,13 @@ def _places(state: Any) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
     """(key, place, name, the dict that holds it) of every live hyperparameter."""
     places = [
         (path, name, values)
-        for path, found in _find(state, "")
+        for path, found in nodes(state, _is_hyperparams_state)
         for values in (found.hyperparams, found.tunables)
         for name in values
     ]
-    forms = [(name, _named(path, name), f"{path}/{name}") for path, name, _ in places]
-    for (path, name, values), form in zip(places, forms, strict=True):
-        namesakes = [named for other, named, _ in forms if other == name]
-        # The shortest form that tells it from its namesakes, the same for all of them.
-        if len(namesakes) == 1:
-            key = name
-        elif len(set(namesakes)) == len(namesakes) and name not in namesakes:
-            key = form[1]
-        else:
-            key = form[2]
-        yield key, path, name, {n: _unbox(x) for n, x in values.items()}
-
-
-def _named(path: str, name: str) -> str:
-    """The place without the positions in chains and without what wrappers call their inside."""
-    parts = [part for part in path.split("/") if not part.isdecimal() and part != "inner_state"]
-    return "/".join([*filter(None, parts), name])
-
-
-def _find(tree: Any, prefix: str) -> Iterator[tuple[str, HyperparamsState]]:
-    for path, node in tree_flatten_with_path(tree, is_leaf=_is_hyperparams_state)[0]:
-        if _is_hyperparams_state(node):
-            here = "/".join(filter(None, (prefix, keystr(path, simple=True, separator="/"))))
-            yield here, node
-            yield from _find(node.inner_state, _inside(here))
+    keys = keys_of([(path, name) for path, name, _ in places])
+    for key, (path, name, values) in zip(keys, places, strict=True):
+        yield key, path, name, {n: unboxed_leaf(x) for n, x in values.items()}
 
 
 def _inside(place: str) -> str:
@@ -95,12 +74,6 @@ def _inside(place: str) -> str:
 
 def _is_hyperparams_state(x: Any) -> bool:
     return isinstance(x, HyperparamsState)
-
-
-def _unbox(x: Any) -> Any:
-    """The array in a framework's box (Flax NNX wraps every leaf of a state in a variable)."""
-    (leaf,) = jax.tree.leaves(x)
-    return leaf
 
 
 def set_hyperparams(state: Any, **values: Any) -> Any:

@@ -16,6 +16,20 @@ from . import check
 
 _WIDTH = 88
 
+# Every factory of this package by the name that `repr` writes.
+FACTORIES: dict[str, Callable[..., Any]] = {}
+
+
+def register(build: Callable[..., Any]) -> None:
+    """Let a factory of this package be found by name; those of its users are theirs."""
+    if build.__module__.partition(".")[0] == __name__.partition(".")[0]:
+        FACTORIES[written(build)] = build
+
+
+def written(factory: Callable[..., Any]) -> str:
+    """A factory as `repr` writes it."""
+    return getattr(factory, "written", factory.__name__)
+
 
 class Recipe:
     """A factory and the arguments that it was called with.
@@ -125,10 +139,10 @@ def render(value: Any, indent: int = 0) -> str:
         if symbol is not None:
             return _operators(symbol, [item for _, item in recipe.shown], indent)
         items = [(f"{name}=" if name else "", item) for name, item in recipe.shown]
-        written = getattr(recipe.factory, "written", recipe.name)
+        name = written(recipe.factory)
         if getattr(recipe.factory, "is_constant", False):
-            return written
-        return _bracket(f"{written}(", ")", items, indent)
+            return name
+        return _bracket(f"{name}(", ")", items, indent)
     if isinstance(value, dict):
         return _bracket("{", "}", [(f"{key!r}: ", item) for key, item in value.items()], indent)
     if type(value) is list:
@@ -153,15 +167,15 @@ _BINDING = ("|", "&", "~")  # how tightly an operator binds, loosest first
 def _operators(symbol: str, operands: list[Any], indent: int) -> str:
     """`a & b`, `a | b` or `~a`, with brackets around what binds less tightly."""
 
-    def written(operand: Any) -> str:
+    def bracketed(operand: Any) -> str:
         theirs = getattr(operand.recipe.factory, "symbol", None)
         text = render(operand, indent)
         looser = theirs is not None and _BINDING.index(theirs) < _BINDING.index(symbol)
         return f"({text})" if looser else text
 
     if symbol == "~":
-        return f"~{written(operands[0])}"
-    return f" {symbol} ".join(map(written, operands))
+        return f"~{bracketed(operands[0])}"
+    return f" {symbol} ".join(map(bracketed, operands))
 
 
 def _bracket(opening: str, closing: str, items: list[tuple[str, Any]], indent: int) -> str:

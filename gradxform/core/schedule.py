@@ -12,7 +12,7 @@ import numpy as np
 from . import check, lengths, numerics
 from .factory import Signature
 from .hyperparams import Feedback, Tunable
-from .recipe import Recipe, rebuild, render
+from .recipe import Recipe, rebuild, register, render
 
 P = ParamSpec("P")
 
@@ -139,6 +139,7 @@ def schedule(factory: Callable[P, Callable[[jax.Array], Any]]) -> Callable[..., 
         return StepFunction(signature.record(build, bound), function)
 
     build.__signature__ = signature.shown(StepFunction)  # type: ignore[attr-defined]
+    register(build)
     return build
 
 

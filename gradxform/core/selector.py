@@ -14,7 +14,7 @@ from jax.tree_util import keystr, tree_flatten_with_path
 
 from . import check, tree
 from .factory import Signature
-from .recipe import Recipe, rebuild, render
+from .recipe import Recipe, rebuild, register, render
 
 P = ParamSpec("P")
 
@@ -85,8 +85,19 @@ class Selector:
 
 def selector(factory: Callable[P, Predicate]) -> Callable[P, Selector]:
     """Make a factory of a function that returns a predicate `(path, leaf) -> bool`."""
+    return _named(factory, f"select.{factory.__name__}")
+
+
+def constant(factory: Callable[[], Predicate]) -> Callable[[], Selector]:
+    """Like `selector`, for `_name` without arguments, whose result prints as `select.name`."""
+    return _named(factory, f"select.{factory.__name__.lstrip('_')}", is_constant=True)
+
+
+def _named(
+    factory: Callable[P, Predicate], name: str, *, is_constant: bool = False
+) -> Callable[P, Selector]:
     signature = Signature(factory)
-    signature.name = f"select.{factory.__name__}"
+    signature.name = name
 
     @functools.wraps(factory)
     def build(*args: P.args, **kwargs: P.kwargs) -> Selector:
@@ -96,15 +107,8 @@ def selector(factory: Callable[P, Predicate]) -> Callable[P, Selector]:
         return Selector(Recipe(build, bound.arguments, shown), predicate)
 
     build.__signature__ = signature.shown(Selector)  # type: ignore[attr-defined]
-    build.written = signature.name  # type: ignore[attr-defined]
-    return build
-
-
-def constant(factory: Callable[[], Predicate]) -> Callable[[], Selector]:
-    """Like `selector`, for `_name` without arguments, whose result prints as `select.name`."""
-    build = selector(factory)
-    build.written = f"select.{factory.__name__.lstrip('_')}"  # type: ignore[attr-defined]
-    build.is_constant = True  # type: ignore[attr-defined]
+    build.written, build.is_constant = name, is_constant  # type: ignore[attr-defined]
+    register(build)
     return build
 
 

@@ -11,7 +11,7 @@ the leaf where two trees do not fit.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ import numpy as np
 from jax.tree_util import keystr, tree_flatten_with_path
 
 from . import check, numerics
+from .repeated import each
 
 
 def lift(
@@ -51,25 +52,23 @@ def lift(
     chosen = [True] * len(leaves) if where is None else structure.flatten_up_to(where)
     beside = {name: structure.flatten_up_to(x) for name, x in (along or {}).items()}
 
-    results = []
+    results: list[Any] = [None] * len(leaves)
+    given: dict[int, _Leaf] = {}
     for index, (g, p, use) in enumerate(zip(leaves, owners, chosen, strict=True)):
         mine = [column[index] for column in columns]
         if g is None or not use:
-            results.append((widen(g), *mine))
+            results[index] = (widen(g), *mine)
             continue
         if any(jnp.shape(g) != jnp.shape(b) for b in mine if isinstance(b, jax.Array)):
             raise check.Refusal(_misshapen(updates, columns, index))
-        precision = _precision(g, p, *mine)
-        given = {} if params is None else {"p": numerics.at_precision(p, precision)}
-        out = rule(
-            numerics.at_precision(g, precision),
-            *jax.tree.map(lambda x, d=precision: numerics.at_precision(x, d), mine),
-            **given,
-            **{name: column[index] for name, column in beside.items()},
-            **{name: _at_precision_of(scalar, precision) for name, scalar in scalars.items()},
-        )
-        u, *after = out if buffers else (out,)
-        results.append((u, *jax.tree.map(lambda x, old: x.astype(old.dtype), after, mine)))
+        given[index] = _Leaf(g, mine, p, {name: column[index] for name, column in beside.items()})
+
+    def one(leaf: _Leaf, scalars: dict[str, Any]) -> Any:
+        return _applied(rule, leaf, scalars, has_params=params is not None)
+
+    one.__name__ = rule.__name__
+    for index, result in each(one, given, scalars).items():
+        results[index] = result
 
     new = jax.tree.unflatten(structure, [result[0] for result in results])
     if not buffers:
@@ -80,6 +79,31 @@ def lift(
         for i, old in enumerate(buffers, start=1)
     ]
     return new, *kept
+
+
+class _Leaf(NamedTuple):
+    """What a rule is given of one place in the trees."""
+
+    g: Any
+    buffers: list[Any]
+    p: Any
+    beside: dict[str, Any]
+
+
+def _applied(
+    rule: Callable[..., Any], leaf: _Leaf, scalars: dict[str, Any], *, has_params: bool
+) -> Any:
+    """The rule's results for one leaf: the update widened, the buffers in their own dtypes."""
+    precision = _precision(leaf.g, leaf.p, *leaf.buffers)
+    out = rule(
+        numerics.at_precision(leaf.g, precision),
+        *jax.tree.map(lambda x: numerics.at_precision(x, precision), leaf.buffers),
+        **({"p": numerics.at_precision(leaf.p, precision)} if has_params else {}),
+        **leaf.beside,
+        **{name: _at_precision_of(scalar, precision) for name, scalar in scalars.items()},
+    )
+    u, *after = out if leaf.buffers else (out,)
+    return (u, *jax.tree.map(lambda x, old: x.astype(old.dtype), after, leaf.buffers))
 
 
 def _precision(*arrays: Any) -> np.dtype[Any]:

@@ -35,7 +35,9 @@ class AccumulateState(NamedTuple):
     skipped_steps: Array  # int32: micro-batches left out because they were not finite
     weight: Array  # Σ w_i of this window so far
     acc_extra: dict[str, Array]  # Σ w_i x_i of the extra arguments that are reduced, by name
-    acc_grads: Params  # Σ w_i g_i: like the parameters, at least float32; None where k is always 1
+    # Σ w_i g_i of this window, like the parameters but at least float32; between windows what is
+    # left of the last one, which is not read; None where k is always 1.
+    acc_grads: Params
     inner_state: State  # as the last update left it
 
 
@@ -135,7 +137,9 @@ def accumulate(
         length = jnp.where(begins, window.length_of(every, state.gradient_step), state.every)
         mini_step = numerics.increment(state.mini_step)
         ends = mini_step >= length if emit is None else (mini_step >= length) | emit
-        total, _ = window.added(jnp.ones_like(state.weight), state.weight, w=w, use=use)
+        total, _ = window.added(
+            jnp.ones_like(state.weight), state.weight, begins=None, w=w, use=use
+        )
         due = ends if use is None else ends & (total != 0)
 
         # The sum becomes the mean in the pass over the memory that adds the last gradient.
@@ -145,9 +149,11 @@ def accumulate(
             sums = tree.lift(window.weighted, updates, w=alone)
             totals = {name: window.weighted(x, w=alone) for name, x in readings.items()}
         else:
-            sums, _ = tree.lift(window.added, updates, state.acc_grads, w=w, use=use, by=by)
+            sums, _ = tree.lift(
+                window.added, updates, state.acc_grads, begins=begins, w=w, use=use, by=by
+            )
             totals = {
-                name: window.added(x, state.acc_extra[name], w=w, use=use)[0]
+                name: window.added(x, state.acc_extra[name], begins=None, w=w, use=use)[0]
                 for name, x in readings.items()
             }
 
@@ -171,9 +177,7 @@ def accumulate(
         if single:
             new, acc_grads = tree.lift(window.update_of, either, due=due), None
         else:
-            new, acc_grads = tree.lift(
-                window.update_and_sum_of, either, state.acc_grads, due=due, ends=ends
-            )
+            new, acc_grads = tree.lift(window.update_and_sum_of, either, state.acc_grads, due=due)
 
         def until_it_ends(x: Array) -> Array:
             return jnp.where(ends, jnp.zeros_like(x), x)

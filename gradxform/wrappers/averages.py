@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from ..core import numerics, tree
 from ..core.arguments import Count, Decay, NonNegative, Transformation, WholeNumber
@@ -173,10 +173,20 @@ def wide_copies(params: Params) -> Params:
 
 
 def _after(inner: Any, updates: Updates, wide: Updates, params: Params) -> Params:
-    """The parameters after an update, as the outermost `update` and `apply_updates` round them."""
+    """The parameters after an update, rounded as by the outermost `update` and `apply_updates`."""
     at_least_float32 = getattr(inner.update, "wide", False)
     rounded = tree.narrow(wide, updates, params, at_least_float32=at_least_float32)
-    return apply_updates(params, rounded)
+    return jax.tree.map(_kept_rounded, apply_updates(params, rounded))
+
+
+def _kept_rounded(p: Any) -> Array:
+    """A 16-bit array in float32; XLA may leave out a conversion there and back, but not this."""
+    p = jnp.asarray(p)
+    if p.dtype == numerics.wide_dtype(p.dtype):
+        return p
+    wide = p.astype(numerics.wide_dtype(p.dtype))
+    finfo: Any = jnp.finfo
+    return lax.reduce_precision(wide, finfo(wide.dtype).nexp, finfo(p.dtype).nmant)
 
 
 def _counts() -> tuple[Array, Array]:

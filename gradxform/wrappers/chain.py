@@ -1,6 +1,6 @@
 """Transformations one after the other: the output of each is the input of the next."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import optax
 
@@ -49,8 +49,35 @@ def chain(*transformations: optax.GradientTransformation) -> InitUpdate:
     return init, update
 
 
+class _PairsRule:
+    """Pairs of a name and a transformation, each name once."""
+
+    kind = "tuple[str, GradientTransformation]"
+
+    def __call__(self, call: str, name: str, value: Any) -> Any:
+        """The pairs as tuples."""
+        for index, pair in enumerate(value):
+            well_formed = isinstance(pair, tuple | list) and len(pair) == 2
+            if not well_formed or not isinstance(pair[0], str):
+                raise ValueError(
+                    f"`{call}(...)`: argument {index + 1} must be a pair of a name and a "
+                    f"transformation; got {check.brief(pair)}."
+                )
+            require_transformation(call, f"`{pair[0]}`", pair[1])
+        names = [pair[0] for pair in value]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(
+                f"`{call}(...)`: each name may occur once; {', '.join(twice)} occurs again."
+            )
+        return tuple(map(tuple, value))
+
+
+_Pair = Annotated[tuple[str, optax.GradientTransformation], _PairsRule()]
+
+
 @transformation
-def named_chain(*transformations: tuple[str, optax.GradientTransformation]) -> InitUpdate:
+def named_chain(*transformations: _Pair) -> InitUpdate:
     """Like `chain`, with a name for each link and a dict of states.
 
     The names stay when links are inserted or swapped, in checkpoints as well as in the keys of
@@ -62,17 +89,6 @@ def named_chain(*transformations: tuple[str, optax.GradientTransformation]) -> I
     Returns:
       A transformation whose state is a dict from the names to the links' states.
     """
-    for index, pair in enumerate(transformations):
-        well_formed = isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str)
-        check.require(
-            well_formed,
-            f"argument {index + 1} must be a pair of a name and a transformation; "
-            f"got {check.brief(pair)}.",
-        )
-        require_transformation("named_chain", f"`{pair[0]}`", pair[1])
-    names = [name for name, _ in transformations]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    check.require(not twice, f"each name may occur once; {', '.join(twice)} occurs again.")
 
     def init(params: Params) -> State:
         return {name: tx.init(params) for name, tx in transformations}
@@ -81,7 +97,7 @@ def named_chain(*transformations: tuple[str, optax.GradientTransformation]) -> I
         updates: Updates, state: State, params: Params = None, **extra: Any
     ) -> tuple[Updates, State]:
         _require_length("named_chain", state, len(transformations))
-        unknown = sorted({*state} ^ {*names})
+        unknown = sorted({*state} ^ {name for name, _ in transformations})
         check.require(
             not unknown,
             f"the state and the chain differ in the names {', '.join(f'`{n}`' for n in unknown)}. "

@@ -25,12 +25,13 @@ class GroupsRule:
             check.fail(
                 call, name, value, "a dict {name: (selector, transformation)}, not an empty one"
             )
+        groups = OrderedDict()
         for group, pair in value.items():
             if not isinstance(group, str) or not group or "/" in group or group == DEFAULT:
                 check.fail(
                     call, name, group, f"named by strings without `/` other than `{DEFAULT}`"
                 )
-            is_pair = isinstance(pair, tuple) and len(pair) == 2
+            is_pair = isinstance(pair, tuple | list) and len(pair) == 2
             if not is_pair or isinstance(pair, optax.GradientTransformation):
                 check.fail(call, f"{name}[{group!r}]", pair, "a pair (selector, transformation)")
             mask, tx = pair
@@ -38,7 +39,8 @@ class GroupsRule:
                 check.fail(call, f"{name}[{group!r}]", pair, "given a mask", "See `select.all`.")
             MaskRule()(call, f"{name}[{group!r}]", mask)
             require_transformation(call, f"`{name}[{group!r}]`", tx)
-        return OrderedDict(value)
+            groups[group] = (mask, tx)
+        return groups
 
 
 def assign(masks: dict[str, Any], params: Params, has_default: bool) -> dict[str, Any]:

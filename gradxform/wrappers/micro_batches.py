@@ -139,7 +139,7 @@ def accumulated_value_and_grad(
             ends = (i == k - 1) & (total != 0)
             by = jnp.where(ends, total, jnp.ones_like(total)) if mean else None
             use = None if w is None else w != 0
-            sums, _ = tree.lift(window.added, grads, sums, w=w, use=use, by=by)
+            sums, _ = tree.lift(window.added, grads, sums, begins=None, w=w, use=use, by=by)
             if has_state:
                 state = micro_parts.as_before(state, new.state)
             return (sums, total, state), (loss, w, new.aux)

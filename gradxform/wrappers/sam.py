@@ -55,8 +55,8 @@ def sam(
 
     Args:
       inner: the optimizer; it sees the second gradient and the parameters w.
-      rho: ρ, how far to climb, in units of the parameters; for ASAM, in parts of them, the paper
-        takes 0.5 to 2. 0 is `inner` alone.
+      rho: ρ, how far to climb, in units of the parameters; for ASAM in parts of them, where the
+        paper takes 0.5 and 1. 0 is `inner` alone.
       adaptive: whether to climb by ASAM.
       eta: η, with `adaptive` a floor of T in units of the parameters. The authors' code has T = 1
         for biases; here T is the same rule for all.

@@ -8,10 +8,10 @@ u_t, with the gradient at y_t and the learning rate γ_t:
     x_{t+1} = (1 - c_t) x_t + c_t z_{t+1}          the average: what is evaluated
     c_t = w_t / Σ_{i ≤ t} w_i,   w_t = t^r (max_{i ≤ t} γ_i)^p
 
-x is the mean of z, weighted so that the short steps of a warmup count little (p = 2). Its loss at
-every step is about what a training with a falling learning rate that ends there would reach, so
-no length needs to be known before. b1 takes the part of momentum: with 1, gradients are taken at
-the average; at 0, of which one stays short here, the average is that of Polyak and Ruppert.
+x is the mean of z, weighted so that the short steps of a warmup count little (p = 2). The authors
+find its loss at every step to be about that of a training whose learning rate falls to zero there,
+and no length has to be known before. b1 takes the part of momentum: with 1, gradients are taken
+at the average; with 0, which is refused here, the average is that of Polyak and Ruppert.
 
 Two sequences are kept, y by the caller and z in the state; the third follows:
 x = y + (y - z) (1 - b1) / b1.

@@ -113,12 +113,19 @@ def counts(
 
 
 def added(
-    g: Array, acc: Array, *, w: Array | None, use: Array | None, by: Array | None = None
+    g: Array,
+    acc: Array,
+    *,
+    begins: Array | None,
+    w: Array | None,
+    use: Array | None,
+    by: Array | None = None,
 ) -> tuple[Array, Array]:
-    """(g_i, Σ w g before) -> (Σ w g over `by`, _). Selected, since 0 times NaN is NaN."""
-    total = acc + weighted(g, w=w)
-    if use is not None:
-        total = jnp.where(use, total, acc)
+    """(g_i, what is left of the window before, or Σ w g) -> (Σ w g over `by`, _)."""
+    before = acc if begins is None else jnp.where(begins, jnp.zeros_like(acc), acc)
+    total = before + weighted(g, w=w)
+    if use is not None:  # selected, since 0 times NaN is NaN
+        total = jnp.where(use, total, before)
     return total if by is None else total / by, acc
 
 
@@ -132,6 +139,6 @@ def update_of(x: Array, *, due: Array) -> Array:
     return jnp.where(due, x, jnp.zeros_like(x))
 
 
-def update_and_sum_of(x: Array, acc: Array, *, due: Array, ends: Array) -> tuple[Array, Array]:
-    """(the update or the sum, _) -> (the update or 0, the sum or 0)."""
-    return update_of(x, due=due), jnp.where(ends, jnp.zeros_like(x), x)
+def update_and_sum_of(x: Array, acc: Array, *, due: Array) -> tuple[Array, Array]:
+    """(the update or the sum, _) -> (the update or 0, the update or the sum)."""
+    return update_of(x, due=due), x
