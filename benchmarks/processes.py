@@ -14,6 +14,7 @@ from typing import Any
 
 import machine
 import numpy as np
+import report
 from shapes import SHAPES, size
 
 HERE = Path(__file__).parent
@@ -48,14 +49,22 @@ class Worker:
         )
         self._write({"contender": contender, "device": options.device, **setting})
 
-    def ask(self, do: str, **details: Any) -> dict[str, Any]:
-        """Have an order carried out."""
+    def tell(self, do: str, **details: Any) -> None:
+        """Give an order."""
         self._write({"do": do, **details})
+
+    def hear(self) -> dict[str, Any]:
+        """Wait for the answer to the order."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit(f"{self.name}: its process ended while it had to {do}; see above.")
+            raise SystemExit(f"{self.name}: its process has ended; see above.")
         return json.loads(line)
+
+    def ask(self, do: str, **details: Any) -> dict[str, Any]:
+        """Have an order carried out."""
+        self.tell(do, **details)
+        return self.hear()
 
     def stop(self) -> None:
         """End the process."""
@@ -67,6 +76,17 @@ class Worker:
             print(json.dumps(message), file=self.process.stdin, flush=True)
         except BrokenPipeError:
             raise SystemExit(f"{self.name}: its process has ended; see above.") from None
+
+
+def compiled(workers: Iterable[Worker], optimizer: str, what: str) -> dict[str, dict[str, Any]]:
+    """The facts of each contender's program; they compile at the same time."""
+    workers = list(workers)
+    for worker in workers:
+        worker.tell("prepare", optimizer=optimizer)
+    for worker in workers:
+        worker.hear()
+        worker.tell("facts")
+    return {worker.name: worker.hear() for worker in report.track(workers, what)}
 
 
 def summary(values: Iterable[float], digits: int) -> dict[str, float]:
@@ -92,7 +112,9 @@ def arguments(description: str, *, trees: str, contenders: str, optimizers: str,
         help=f"from {','.join(CONTENDERS)} (default: %(default)s)",
     )
     parser.add_argument("--repeats", type=_positive, default=repeats, help="(default: %(default)s)")
-    parser.add_argument("--device", default="", help="cpu or gpu (default: what JAX chooses)")
+    parser.add_argument(
+        "--device", choices=("cpu", "gpu"), default="", help="(default: what JAX chooses)"
+    )
     parser.add_argument("--torch-python", default=sys.executable, help="a Python that has torch")
     parser.add_argument("--out", type=Path, help="where the rows are written, as JSON")
     parser.add_argument(

@@ -33,7 +33,7 @@ class Table(NamedTuple):
     title: str
     header: list[str]
     cells: list[list[str]]
-    notes: list[str] = []
+    notes: list[str]
 
 
 def track(items: Sequence[T] | Iterable[T], what: str) -> Iterator[T]:
@@ -134,8 +134,14 @@ def compile_time(rows: Rows) -> Table:
 
 def imports(rows: Rows) -> Table:
     """What the imports take."""
-    cells = [[row["what"], _spread(row["seconds"]), _spread(row["extra_s"])] for row in rows]
-    return Table("Imports", ["import", "s", "s more than optax"], cells, [_machine(rows)])
+    kinds = {
+        "seconds": "s",
+        "extra_s": "s more than optax",
+        "cpu_s": "s of the processor",
+        "extra_cpu_s": "s of the processor more",
+    }
+    cells = [[f"`{row['what']}`", *(_spread(row[kind]) for kind in kinds)] for row in rows]
+    return Table("Imports", ["import", *kinds.values()], cells, [_machine(rows)])
 
 
 def memory(rows: Rows) -> Table:
@@ -174,38 +180,6 @@ def dispatch(rows: Rows) -> Table:
     return Table(title, header, cells, [_machine(rows)])
 
 
-def accumulation(rows: Rows) -> Table:
-    """The contenders of one part of the accumulation benchmark, for each k."""
-    first = rows[0]
-    header = [
-        "k",
-        "contender",
-        "ms a micro-batch (quartiles)",
-        "best",
-        f"time / {first['ratio_to']}",
-        "largest difference",
-        "peak MB",
-        "temporary MB",
-        "whole copies",
-    ]
-    cells = [
-        [
-            f"{row['k']}",
-            row["contender"],
-            _spread(row["ms"]),
-            f"{row['ms']['min']:g}",
-            _spread(row["ratio"]),
-            f"{row['max_difference']:.1e}",
-            f"{row['peak_bytes'] / 1e6:.1f}",
-            f"{row['temp_bytes'] / 1e6:.1f}",
-            f"{row['copies']}",
-        ]
-        for row in rows
-    ]
-    title = f"{first['part']}, {first['arrays']} arrays, {first['parameters']:,} parameters"
-    return Table(title, header, cells, [_machine(rows)])
-
-
 def tables(rows: Rows) -> list[Table]:
     """The tables of rows of one file."""
     make = {
@@ -214,14 +188,12 @@ def tables(rows: Rows) -> list[Table]:
         "imports": imports,
         "memory": memory,
         "dispatch": dispatch,
-        "accumulation": accumulation,
     }[rows[0]["benchmark"]]
     if make is step_time and len({row["optimizer"] for row in rows}) > MANY:
         return [optimizers(rows)]
     keys = {
         step_time: ("tree", "optimizer"),
         memory: ("tree",),
-        accumulation: ("part",),
         dispatch: ("optimizer",),
     }.get(make, ())
     groups = itertools.groupby(rows, key=lambda row: [row[key] for key in keys])
@@ -257,7 +229,14 @@ def filled(text: str) -> str:
         shown = "\n".join(map(markdown, tables(rows)))
         return f"<!-- rows: {match[1]} -->\n\n{shown}\n<!-- end -->"
 
-    return re.sub(r"<!-- rows: (\S+) -->.*?<!-- end -->", one, text, flags=re.S)
+    def of_device(match: re.Match[str]) -> str:
+        import targets
+
+        shown = markdown(targets.targets(match[1]))
+        return f"<!-- targets: {match[1]} -->\n\n{shown}\n<!-- end -->"
+
+    text = re.sub(r"<!-- rows: (\S+) -->.*?<!-- end -->", one, text, flags=re.S)
+    return re.sub(r"<!-- targets: (\S+) -->.*?<!-- end -->", of_device, text, flags=re.S)
 
 
 def _tree(row: dict[str, Any]) -> str:

@@ -119,4 +119,5 @@ SHAPES: dict[str, Shapes] = {
     "many": {f"array_{index:03}": (64,) for index in range(1000)},
     "one": {"array": (50_000_000,)},
     "small": gpt2(layers=2, width=32, vocabulary=101, context=16),
+    "tiny": {"bias": (16,), "kernel": (16, 16)},
 }

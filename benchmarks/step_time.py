@@ -32,21 +32,19 @@ def compare(
     """One row for each contender."""
     names, title = able(options.contenders, optimizer), f"{tree}, {optimizer}"
     taking_part = [workers[name] for name in names]
-    facts, differences = {}, {}
-    for worker in report.track(taking_part, f"{title}: compile"):
-        worker.ask("prepare", optimizer=optimizer)
-        facts[worker.name] = worker.ask("facts")
-    if not options.unchecked:
-        differences = check(taking_part)
+    facts = processes.compiled(taking_part, optimizer, f"{title}: compile")
+    differences = {} if options.unchecked else check(taking_part)
+    # Its figures are shown beside a few optimizers only.
+    loops = [workers["bandwidth"]] if len(options.optimizer) <= report.MANY else []
 
     rounds, chance = [], random.Random(0)
     for _ in report.track(range(options.repeats), f"{title}: rounds"):
-        order = [*taking_part, workers["bandwidth"]]
+        order = [*taking_part, *loops]
         chance.shuffle(order)
         rounds.append({worker.name: timed(worker, options) for worker in order})
 
     base = "optax" if "optax" in names else names[0]
-    rates = [round_["bandwidth"] for round_ in rounds]
+    rates = [round_["bandwidth"] for round_ in rounds if loops]
     times = {name: [round_[name]["seconds"] for round_ in rounds] for name in names}
     differs = optimizers.pair_of(optimizer).differs
     least = least_bytes(facts.values())
@@ -59,7 +57,7 @@ def compare(
         "differs": differs,
         "bandwidth_gb_per_s": {
             loop: summary([rate[loop] / 1e9 for rate in rates], 1)
-            for loop in sorted(rates[0].keys() - {"others"})
+            for loop in (sorted(rates[0].keys() - {"others"}) if rates else ())
         },
         **processes.common("step_time", tree, facts.values()),
     }
@@ -98,13 +96,17 @@ def check(workers: list[Worker]) -> dict[str, float]:
     """
     differences, files = {}, {}
     with tempfile.TemporaryDirectory() as folder:
-        for worker in workers:
-            file = str(Path(folder) / f"{worker.name}.npz")
-            answer = worker.ask("check", file=file)
-            if "difference" in answer:
-                differences[worker.name] = answer["difference"]
-            else:
-                files[worker.name] = dict(np.load(file))
+        # Two at a time: more need not fit into memory.
+        for start in report.track(range(0, len(workers), 2), "check"):
+            pair = workers[start : start + 2]
+            for worker in pair:
+                worker.tell("check", file=str(Path(folder) / f"{worker.name}.npz"))
+            for worker in pair:
+                answer = worker.hear()
+                if "difference" in answer:
+                    differences[worker.name] = answer["difference"]
+                else:
+                    files[worker.name] = dict(np.load(Path(folder) / f"{worker.name}.npz"))
     if files:
         right = files.get("optax") or next(iter(files.values()))
         differences |= {name: distance(changes, right) for name, changes in files.items()}

@@ -11,8 +11,8 @@ The first line says which contender, on which arrays and which device; each line
                                        and the share of the cores that other processes took
     {"do": "dispatch", "calls": n}     seconds until a call returns, and until its results are there
 
-Arrays exist only while an order is carried out, so that the contenders need not fit into memory
-together.
+Large arrays exist only while an order is carried out, so that the contenders need not fit into
+memory together.
 """
 
 import ctypes
@@ -31,6 +31,7 @@ from shapes import SHAPES, Shapes, size
 
 WARMUP = 2
 LEAST_BANDWIDTH_SIZE = 2**24  # arrays that no cache holds
+MOST_KEPT = 2**24  # parameters of a tree whose arrays are kept from one measurement to the next
 
 
 class Contender(Protocol):
@@ -65,19 +66,23 @@ class Worker:
             _set_up_jax(self.device)
 
     def prepare(self, optimizer: str) -> dict[str, Any]:
+        """Take an optimizer."""
         self.optimizer = optimizer
-        self.contender = self._make()
+        self.contender, self.allocated = self._make(), False
         return {}
 
     def facts(self) -> dict[str, Any]:
+        """What the program and the libraries say of themselves."""
         return self.contender.facts()
 
     def compile(self) -> dict[str, Any]:
+        """What the stages from the function to the program take."""
         from contenders_jax import about
 
         return {**self.contender.compile()[1], **self.contender.leaves(), **about()}
 
     def check(self, file: str) -> dict[str, Any]:
+        """Where the parameters are after a few steps."""
         contender = self.contender
         contender.allocate()
         for factor in FACTORS:
@@ -94,21 +99,26 @@ class Worker:
         return answer
 
     def time(self, steps: int) -> dict[str, float]:
+        """What a step takes, or what the memory gives."""
         if self.name == "bandwidth":
             from bandwidth import bandwidth
 
             watch = Watch()
             rates = bandwidth(max(size(self.shapes) // 2, LEAST_BANDWIDTH_SIZE), steps)
             return {**rates, "others": watch.stop()[1]}
-        self.contender.allocate()
+        if not self.allocated:
+            self.contender.allocate()
         self.contender.run(WARMUP)
         watch = Watch()
         self.contender.run(steps)
         seconds, others = watch.stop()
-        self.contender.free()
+        self.allocated = size(self.shapes) <= MOST_KEPT
+        if not self.allocated:
+            self.contender.free()
         return {"seconds": seconds / steps, "others": others}
 
     def dispatch(self, calls: int) -> dict[str, float]:
+        """What a call takes, and one like it that has nothing to compute."""
         answer = {}
         for kind, contender in {
             "": self.contender,

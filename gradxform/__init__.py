@@ -5,6 +5,10 @@ from importlib.metadata import version as _version
 # Comparing optimizers on held-out data, over several seeds
 from .comparison.candidate import Candidate as Candidate
 from .comparison.compare import compare as compare
+from .comparison.diagnose_comparison import (
+    COMPARISON_RULES as COMPARISON_RULES,
+    diagnose_comparison as diagnose_comparison,
+)
 from .comparison.result import (
     CandidateResult as CandidateResult,
     Comparison as Comparison,
@@ -49,8 +53,21 @@ from .inspection.describe import (
     ParameterDescription as ParameterDescription,
     describe as describe,
 )
+from .inspection.diagnose import DIAGNOSIS_RULES as DIAGNOSIS_RULES, diagnose as diagnose
+from .inspection.diagnose_run import RUN_RULES as RUN_RULES, diagnose_run as diagnose_run
+from .inspection.diagnose_step import STEP_RULES as STEP_RULES, diagnose_step as diagnose_step
+from .inspection.findings import Diagnosis as Diagnosis, Finding as Finding
+from .inspection.html import to_html as to_html
+from .inspection.metrics import metrics as metrics
+from .inspection.plots import plot_schedule as plot_schedule
+from .inspection.run_panels import plot_run as plot_run
+from .inspection.with_metrics import (
+    WithMetricsState as WithMetricsState,
+    with_metrics as with_metrics,
+)
 
 # Complete optimizers
+from .optimizers import presets as presets
 from .optimizers.adam_family import (
     adabelief as adabelief,
     adamax as adamax,

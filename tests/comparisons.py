@@ -5,11 +5,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from rich.console import Console
 
 from gradxform import sgd, tunable
 from gradxform.comparison.candidate import Candidate
+from gradxform.comparison.report import table
 from gradxform.comparison.result import CandidateResult, Comparison
 from gradxform.comparison.task import Task
+
+BEST = [0.96, 0.97, 0.98, 0.97, 0.96]
+WORSE = [0.86, 0.88, 0.87, 0.86, 0.88]
+NEAR = [0.97, 0.96, 0.97, 0.97, 0.95]
 
 
 def line_task(**changes: Any) -> Task:
@@ -76,3 +82,18 @@ def comparison(*results: CandidateResult, **changes: Any) -> Comparison:
         "sizes": {"train": 20, "validation": 10, "test": 10},
     }
     return Comparison(**{**settings, **changes})
+
+
+def three(**changes: Any) -> Comparison:
+    """A best, one that ties with it and one that does not."""
+    rows = [("worse", WORSE), ("best", BEST), ("near", NEAR)]
+    results = [result(name, validation=[s, s, s], test=[s, s, s]) for name, s in rows]
+    return comparison(*results, **changes)
+
+
+def printed(c: Comparison, width: int = 80) -> str:
+    """The table as a terminal shows it."""
+    console = Console(width=width)
+    with console.capture() as capture:
+        console.print(table(c, width))
+    return capture.get()

@@ -278,7 +278,6 @@ def test_around_one_of_optaxs_and_inside_its_chain():
         (functools.partial(gx.average_params, start=0.5), "`start` must be a whole number"),
         (functools.partial(gx.average_params, start=0, power=-1.0), "`power` must be at least 0"),
     ],
-    ids=str,
 )
 def test_bad_arguments(build, error):
     with pytest.raises(ValueError, match=error):

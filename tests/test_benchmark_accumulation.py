@@ -18,7 +18,7 @@ KEYS = {
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory):
     out = tmp_path_factory.mktemp("benchmarks") / "rows.json"
-    arguments = f"--size small --k 1,2 --repeats 1 --out {out}"
+    arguments = f"--size small --part train --k 2 --repeats 1 --out {out}"
     program = [sys.executable, str(BENCHMARKS / "accumulation.py"), *arguments.split()]
     done = subprocess.run(program, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -27,7 +27,7 @@ def rows(tmp_path_factory):
 
 
 def test_there_is_a_row_for_each_contender(rows):
-    assert len(rows) == 2 * 2 * 4
+    assert len(rows) == 4
     for row in rows:
         assert row.keys() >= KEYS
         assert "/" not in json.dumps(row["machine"])
@@ -39,7 +39,7 @@ def test_all_contenders_are_the_large_batch(rows):
 
 def test_nothing_is_copied_here(rows):
     ours = [row for row in rows if row["contender"] in ("accumulate", "value-and-grad")]
-    assert len(ours) == 6
+    assert len(ours) == 2
     for row in ours:
         assert row["copies"] == 0
         assert row["alias_bytes"] >= 3 * 4 * row["parameters"]

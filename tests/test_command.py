@@ -197,7 +197,7 @@ def test_without_a_command_the_known_ones_are_listed(capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit) as stopped:
         command.main([])
     assert stopped.value.code == 2
-    assert "{compare}" in capsys.readouterr().err
+    assert "{show,compare}" in capsys.readouterr().err
 
 
 def test_importing_the_library_leaves_the_extra_alone() -> None:

@@ -1,15 +1,19 @@
 """The default comparison: handwritten digits, and the optimizers that are tried on them."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from catalog import CATALOG
 
 import gradxform as gx
 from gradxform.comparison.candidate import Candidate
 from gradxform.comparison.compare import compare
 from gradxform.comparison.defaults import default_candidates
 from gradxform.comparison.digits import digits_references, digits_task
+from gradxform.comparison.everything import all_candidates
 
 
 def test_digits_are_split_by_class_and_the_same_each_time() -> None:
@@ -51,6 +55,29 @@ def test_a_short_training_on_digits_comes_near_the_references() -> None:
         measure_milliseconds=False,
     )
     assert 0.945 < found["adam"].scores.mean() < 0.99
+
+
+def test_dowg_trains_at_its_default_and_not_at_the_papers() -> None:
+    rates = [0.5, 1.0]
+    assert gx.dowg().recipe.arguments["learning_rate"] == rates[0]
+    candidate = Candidate("dowg", gx.dowg(gx.tunable(1.0)), {"learning_rate": rates})
+    found = compare(
+        digits_task(), [candidate], seeds=3, steps=150, evaluate_every=50,
+        measure_milliseconds=False,
+    )  # fmt: skip
+    default, papers = found["dowg"].test
+    assert default.min() > 0.85
+    assert papers.max() < 0.85
+
+
+def test_all_candidates_are_all_optimizers_and_try_their_default_rates() -> None:
+    candidates = {c.transformation.recipe.name: c for c in all_candidates()[::-1]}
+    optimizers = {row.name for row in CATALOG if row.kind == "optimizer"}
+    assert optimizers - candidates.keys() == set()
+    for name in optimizers:
+        default = inspect.signature(getattr(gx, name)).parameters["learning_rate"].default
+        if isinstance(default, float):
+            assert default in candidates[name].grid["learning_rate"], name
 
 
 def test_the_default_candidates_vary_their_learning_rates() -> None:

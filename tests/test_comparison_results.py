@@ -7,25 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from comparisons import comparison, result
-from rich.console import Console
+from comparisons import BEST, NEAR, comparison, printed, result, three
 
 from gradxform.comparison import statistics
 from gradxform.comparison.figure import figure, save_figure
 from gradxform.comparison.record import save, to_json
-from gradxform.comparison.report import notes, table, title
-from gradxform.comparison.result import Comparison, Reference
-
-BEST = [0.96, 0.97, 0.98, 0.97, 0.96]
-WORSE = [0.86, 0.88, 0.87, 0.86, 0.88]
-NEAR = [0.97, 0.96, 0.97, 0.97, 0.95]
-
-
-def three(**changes: Any) -> Comparison:
-    """A best, one that ties with it and one that does not."""
-    rows = [("worse", WORSE), ("best", BEST), ("near", NEAR)]
-    results = [result(name, validation=[s, s, s], test=[s, s, s]) for name, s in rows]
-    return comparison(*results, **changes)
+from gradxform.comparison.report import notes, title
+from gradxform.comparison.result import Reference
 
 
 def test_the_setting_is_chosen_by_validation_and_not_by_test() -> None:
@@ -127,47 +115,6 @@ def test_ties_are_corrected_for_their_number() -> None:
     ]
     assert comparison(best, others[0]).ties == frozenset()
     assert comparison(best, *others).ties == {"b", "c", "d"}
-
-
-def test_one_seed_proves_nothing() -> None:
-    c = comparison(
-        *(result(n, validation=[[0.9]], test=[[s]]) for n, s in [("a", 0.9), ("b", 0.1)])
-    )
-    assert c.p_values is None
-    assert c.ties is None
-    assert "One seed proves nothing" in notes(c)[0]
-    text = printed(c)
-    assert "±" not in text
-    assert "tie" not in text
-    assert "best" not in text
-
-
-def printed(c: Comparison, width: int = 80) -> str:
-    console = Console(width=width)
-    with console.capture() as capture:
-        console.print(table(c, width))
-    return capture.get()
-
-
-@pytest.mark.parametrize("width", [80, 120])
-def test_the_table_has_a_row_for_each_and_fits(width: int) -> None:
-    long = "logistic regression"
-    c = three(
-        target=0.5,
-        percent=True,
-        metric_name="accuracy",
-        references=(Reference(long, 0.9667, 0.9639),),
-    )
-    text = printed(c, width)
-    assert "…" not in text
-    assert max(map(len, text.splitlines())) <= width
-    rows = {line.split()[0]: line for line in text.splitlines() if line.split()}
-    assert "96.80 ± 0.37 best" in " ".join(rows["best"].split())
-    assert "tie" in rows["near"]
-    assert "tie" not in rows["worse"]
-    assert "0 of 15" in rows["worse"]
-    assert "96.67 96.39" in " ".join(rows["logistic"].split())
-    assert text.index("best ") < text.index("near ") < text.index("worse ") < text.index(long)
 
 
 def test_the_picture_shows_every_candidate_and_its_choice(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ OPTAX = {
         gx.dowg(0.9, r_eps=0.1, eps=0.1, l2=0.2),
         optax.contrib.dowg(0.9, init_estim_sq_dist=0.01, eps=0.1, weight_decay=0.2),
     ),
-    "dowg, defaults": (gx.dowg(), optax.contrib.dowg()),
+    "dowg, defaults": (gx.dowg(1.0), optax.contrib.dowg()),
     "prodigy": (
         gx.prodigy(0.9, 0.8, 0.95, weight_decay=0.2, b3=0.9, d0=1e-3, d_coef=2.0, **CORRECTED),
         optax.contrib.prodigy(0.9, (0.8, 0.95), 0.9, 1e-8, 1e-3, 2.0, weight_decay=0.2),
@@ -184,6 +184,23 @@ def test_the_first_step_has_the_length_that_is_given(tx, length):
     w, g = {"a": jnp.array([3.0]), "b": jnp.array([4.0])}, {"a": jnp.ones(1), "b": -jnp.ones(1)}
     updates, _ = tx.update(g, tx.init(w), w)
     assert optax.tree.norm(updates) == pytest.approx(length, rel=1e-5)
+
+
+@pytest.mark.parametrize(("learning_rate", "growth"), [(1.0, 1.839), (0.5, 1.329)])
+def test_dowgs_distance_grows_by_a_constant_factor_while_gradients_agree(learning_rate, growth):
+    """The factor 1 / q, with learning_rate² q² (1 + q) = 1 - q: geometric sums of r_t and r_t²."""
+    q = 1 / growth
+    assert learning_rate**2 * q**2 * (1 + q) == pytest.approx(1 - q, rel=2e-3)
+    tx = gx.dowg(learning_rate, eps=0.0)
+    _, path = trained(tx, lambda x: -x, jnp.array(0.0), 40)
+    np.testing.assert_allclose(path[-5:] / path[-6:-1], growth, rtol=1e-3)
+
+
+def test_dogs_distance_grows_by_less_and_less():
+    _, path = trained(gx.dog(), lambda x: -x, jnp.array(0.0), 40)
+    factors = path[-20:] / path[-21:-1]
+    assert np.all(np.diff(factors) < 0)
+    assert factors[-1] == pytest.approx(1.16, abs=0.005)
 
 
 def test_cocobs_first_step_has_one_length_in_every_coordinate():

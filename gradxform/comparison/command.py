@@ -1,4 +1,4 @@
-"""The command line: `gradxform compare`."""
+"""The command line: `gradxform compare`, and the door to `gradxform show`."""
 
 import argparse
 import math
@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core import check
+from ..core.extra import require_extra
+from ..inspection import show
 from .candidate import Candidate
 from .compare import Progress, compare
 from .defaults import default_candidates
 from .digits import digits_references, digits_task
 from .everything import all_candidates
-from .extra import PACKAGES, require_extra
 from .figure import save_figure
 from .record import save
 from .report import notes, table
@@ -23,6 +24,9 @@ from .result import Comparison
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
+
+# What `pip install "gradxform[compare]"` brings, by the names that are imported.
+_PACKAGES = ("sklearn", "scipy", "rich", "matplotlib")
 
 _DESCRIPTION = """\
 Compare optimizers on scikit-learn's handwritten digits: each is trained over a grid of learning
@@ -48,8 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # a terminal without ± still gets its table
     parser = _Parser()
     options = parser.parse(arguments)
+    if options.command == "show":
+        return show.run_show(options)
     try:
-        require_extra(*PACKAGES)
+        require_extra("compare", *_PACKAGES)
     except ImportError as error:
         print(f"gradxform compare: error: {error}", file=sys.stderr)
         return 2
@@ -67,7 +73,8 @@ class _Parser:
         )
         version = f"gradxform {metadata.version('gradxform')}"
         self.top.add_argument("--version", action="version", version=version)
-        commands = self.top.add_subparsers(required=True)
+        commands = self.top.add_subparsers(required=True, dest="command")
+        self.show = show.add_show(commands)
         self.compare = commands.add_parser(
             "compare",
             help="compare optimizers on handwritten digits",
@@ -109,7 +116,13 @@ class _Parser:
         options, unknown = self.top.parse_known_args(arguments)
         if unknown:
             word = unknown[0].partition("=")[0]
-            self.compare.error(f"unknown option `{word}`.{check.nearest(word, self.known)}")
+            shown = options.command == "show"
+            known = show.options() if shown else self.known
+            (self.show if shown else self.compare).error(
+                f"unknown option `{word}`.{check.nearest(word, known)}"
+            )
+        if options.command == "show":
+            return options
         options.candidates = self._chosen(options.optimizers, options.learning_rates)
         return options
 

@@ -45,5 +45,5 @@ def with_rates(name: str, transformation: optax.GradientTransformation, lowest: 
       transformation: an optimizer whose `learning_rate` is tunable.
       lowest: the smallest rate; 0.001 stands for 0.001, 0.003, 0.01, ..., 1.
     """
-    rates = [float(f"{lowest * factor:.1g}") for factor in (1, 3, 10, 30, 100, 300, 1000)]
+    rates = [float(f"{lowest * factor:.2g}") for factor in (1, 3, 10, 30, 100, 300, 1000)]
     return Candidate(name, transformation, {"learning_rate": rates})

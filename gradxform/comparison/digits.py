@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..core.extra import require_extra
 from ..core.types import Params
-from .extra import require_extra
 from .result import Reference
 from .task import Data, Task
 
@@ -24,7 +24,7 @@ def digits_task() -> Task:
     class, by a fixed seed: 1077 to train, 360 each for validation and test. The loss is the
     cross entropy, the metric the accuracy; steps to 95 % validation accuracy are timed.
     """
-    require_extra("sklearn")
+    require_extra("compare", "sklearn")
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -69,7 +69,7 @@ def digits_references(task: Task) -> tuple[Reference, ...]:
     Returns:
       Their accuracies on its validation and test splits.
     """
-    require_extra("sklearn")
+    require_extra("compare", "sklearn")
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
 

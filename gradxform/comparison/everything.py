@@ -23,6 +23,7 @@ from .defaults import default_candidates, with_rates
 # The lowest of the seven rates tried, by what the rate means.
 _TIMES_A_GRADIENT = 0.01
 _STEP_LENGTH = 0.0001  # in every coordinate
+_BOUND_LENGTH = 0.001  # likewise, where most steps are much shorter than the rate
 _SIGN_LENGTH = 0.00001  # likewise, with nothing that would shorten it near a minimum
 _RELATIVE_LENGTH = 0.0001  # as a part of the parameters' size
 _FACTOR = 0.01  # of a rate that the optimizer finds; it should be right at 1
@@ -31,14 +32,14 @@ _LOWEST: dict[Callable[..., optax.GradientTransformation], float] = {
     adam_family.nadam: _STEP_LENGTH,
     adam_family.nadamw: _STEP_LENGTH,
     adam_family.amsgrad: _STEP_LENGTH,
-    adam_family.adamax: _STEP_LENGTH,
-    adam_family.adamaxw: _STEP_LENGTH,
-    adam_family.radam: _STEP_LENGTH,
+    adam_family.adamax: _BOUND_LENGTH,
+    adam_family.adamaxw: _BOUND_LENGTH,
+    adam_family.radam: _BOUND_LENGTH,
     adam_family.adabelief: _STEP_LENGTH,
     adam_family.yogi: _STEP_LENGTH,
-    adam_successors.adan: _STEP_LENGTH,
+    adam_successors.adan: _BOUND_LENGTH,
     adam_successors.laprop: _STEP_LENGTH,
-    adam_successors.ademamix: _SIGN_LENGTH,
+    adam_successors.ademamix: _STEP_LENGTH,
     adam_successors.adopt: _STEP_LENGTH,
     adam_successors.mars: _STEP_LENGTH,
     adaptive.adadelta: _TIMES_A_GRADIENT,
@@ -52,17 +53,17 @@ _LOWEST: dict[Callable[..., optax.GradientTransformation], float] = {
     layerwise.lamb: _RELATIVE_LENGTH,
     layerwise.fromage: _RELATIVE_LENGTH,
     learning_rate_free.dog: _FACTOR,
-    learning_rate_free.dowg: _FACTOR,
+    learning_rate_free.dowg: _FACTOR / 2,  # right at 1 / 2
     learning_rate_free.prodigy: _FACTOR,
     learning_rate_free.dadapt_adamw: _FACTOR,
     learning_rate_free.cocob: _FACTOR,
-    low_memory.adafactor: _STEP_LENGTH,
+    low_memory.adafactor: _BOUND_LENGTH,
     low_memory.sm3: 0.001,
     momo.momo: _FACTOR,
     momo.momo_adam: 0.001,
-    signs.sign_sgd: _SIGN_LENGTH,
+    signs.sign_sgd: _STEP_LENGTH,
     signs.signum: _SIGN_LENGTH,
-    signs.rprop: _SIGN_LENGTH,
+    signs.rprop: 0.000001,  # of the first step; it finds the others
     sophia.sophia: _STEP_LENGTH,
 }
 

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..core.extra import require_extra
+from ..inspection.drawing import STYLES
 from . import statistics
-from .extra import require_extra
 from .files import write_whole
 from .report import setting_text, title
 from .result import CandidateResult, Comparison
@@ -15,19 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart, and two darker ones; where
-# two are near each other, the dash differs.
-_STYLES = (
-    ("#000000", "-"),
-    ("#0072B2", "-"),
-    ("#56B4E9", "--"),
-    ("#009E73", "-"),
-    ("#8C6D1F", "-."),
-    ("#D55E00", "-"),
-    ("#E69F00", "--"),
-    ("#CC79A7", "-"),
-    ("#6A2E91", "-."),
-)
 _SPAN = 1.15  # a learning curve's points are the means over steps within this ratio
 _PERCENT_TICKS = (0, 50, 80, 90, 95, 97, 98, 99, 99.5, 99.8, 99.9)
 
@@ -47,20 +35,20 @@ def figure(comparison: Comparison, key: str = "learning_rate") -> "Figure":
     Returns:
       A matplotlib figure, ready for `savefig`.
     """
-    require_extra("matplotlib")
+    require_extra("compare", "matplotlib")
     from matplotlib.figure import Figure
 
     c = comparison
     out = Figure(figsize=(12, 6.6), layout="constrained")
     curves, profiles = out.subplots(1, 2, sharey=True)
     scale = 100.0 if c.percent else 1.0
-    crowded = len(c.results) > len(_STYLES)
-    shown = [r for r in c.results if not crowded or r in c.ranking[: len(_STYLES)]]
+    crowded = len(c.results) > len(STYLES)
+    shown = [r for r in c.results if not crowded or r in c.ranking[: len(STYLES)]]
     if crowded:  # more curves than anyone can tell apart: the rest is a backdrop
         for result in c.results:
             if result not in shown:
                 _draw_curve(curves, result, {"color": "0.85", "linewidth": 1.0}, scale, named=False)
-    for result, (color, dash) in zip(shown, _STYLES, strict=False):
+    for result, (color, dash) in zip(shown, STYLES, strict=False):
         style = {"color": color, "linestyle": dash, "linewidth": 1.6}
         _draw_curve(curves, result, style, scale)
         if key in result.candidate.grid:

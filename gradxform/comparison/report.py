@@ -1,67 +1,142 @@
 """A comparison as a table for the terminal."""
 
+import itertools
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ..core.extra import require_extra
 from . import statistics
-from .extra import require_extra
 from .result import CandidateResult, Comparison
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 EDGE_MARK = "!"
-_ROOMY = 96  # columns from which on there is space between the table's
+
+
+class _Column(NamedTuple):
+    """A column of the table."""
+
+    name: str  # in a sentence
+    header: str
+    cells: tuple[str, ...]  # of the candidates, then of the references
+
+
+class _Columns(NamedTuple):
+    """The columns of the table, from left to right."""
+
+    optimizer: _Column
+    chosen: _Column
+    validation: _Column
+    test: _Column
+    mark: _Column
+    steps: _Column | None
+    diverged: _Column
+    ms: _Column
 
 
 def table(comparison: Comparison, width: int = 80) -> "Table":
     """The finished candidates, the best first, and below them the references.
 
+    Where the terminal is too narrow for all columns, the fewest that make room are left out, and
+    named below: first the time of a step, then the validation metric, the steps to the target and
+    the runs that diverged. A name or a number is never cut.
+
     Args:
       comparison: at least one candidate must have finished.
-      width: columns of the terminal; 80 are enough for names of up to 19 characters.
+      width: columns of the terminal.
 
     Returns:
       A `rich` table.
     """
-    require_extra("rich")
+    require_extra("compare", "rich")
+    from rich.console import Console
+
+    console = Console(width=10_000)
+    for out in _variants(comparison):
+        if console.measure(out).maximum <= width:
+            break
+    return out
+
+
+def _variants(comparison: Comparison) -> "Iterator[Table]":
+    """The table with all columns, then with ever fewer."""
+    columns = _columns(comparison)
+    yield _drawn(comparison, columns, (), space=1)
+    optional = [c for c in (columns.ms, columns.validation, columns.steps, columns.diverged) if c]
+    for count in range(len(optional) + 1):
+        for left_out in itertools.combinations(optional, count):
+            yield _drawn(comparison, columns, left_out, space=0)
+
+
+def _columns(comparison: Comparison) -> _Columns:
+    c = comparison
+    metric = c.metric_name + (" %" if c.percent else "")
+    blank = ("",) * len(c.references)
+
+    def column(name: str, header: str, cell: Callable[[CandidateResult], str]) -> _Column:
+        return _Column(name, header, (*map(cell, c.ranking), *blank))
+
+    def scores(split: str, of_result: Callable[[CandidateResult], np.ndarray]) -> _Column:
+        ours = [score(of_result(r), c.percent) for r in c.ranking]
+        theirs = [score(np.array([getattr(r, split)]), c.percent) for r in c.references]
+        return _Column(f"{split} {c.metric_name}", f"{split}\n{metric}", (*ours, *theirs))
+
+    marks = tuple(_mark(c, place, r) for place, r in enumerate(c.ranking))
+    steps = None
+    if (target := c.target) is not None:
+        text = f"{100 * target:g} %" if c.percent else f"{target:g}"
+        steps = column(f"steps to {text}", f"steps\nto {text}", lambda r: _steps(r, target))
+    return _Columns(
+        optimizer=_Column(
+            "optimizer",
+            "optimizer",
+            (*(r.name for r in c.ranking), *(r.name for r in c.references)),
+        ),
+        chosen=column("chosen", "chosen\nrate" if _is_rate(c) else "chosen", _setting),
+        validation=scores("validation", lambda r: r.final_validation[r.chosen]),
+        test=scores("test", lambda r: r.scores),
+        mark=_Column("mark", "", (*marks, *blank)),
+        steps=steps,
+        diverged=column(
+            "runs diverged",
+            "runs\ndiverged",
+            lambda r: f"{int(r.diverged.sum())} of {r.diverged.size}",
+        ),
+        ms=column(
+            "ms a step",
+            "ms a\nstep",
+            lambda r: "" if r.milliseconds is None else f"{r.milliseconds:.2f}",
+        ),
+    )
+
+
+def _drawn(
+    comparison: Comparison, columns: _Columns, left_out: tuple[_Column, ...], *, space: int
+) -> "Table":
+    """The table without some columns; `space` is what stands between them."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    c = comparison
-    name = c.metric_name + (" %" if c.percent else "")
-    roomy = (0, 1) if width >= _ROOMY else 0
-    out = Table(title=title(c), box=box.SIMPLE_HEAD, padding=roomy, pad_edge=False, show_edge=False)
-    out.add_column("optimizer", no_wrap=True)
-    out.add_column("chosen\nrate" if _is_rate(c) else "chosen", no_wrap=True, justify="right")
-    out.add_column(f"validation\n{name}", no_wrap=True, justify="right")
-    out.add_column(f"test\n{name}", no_wrap=True, justify="right")
-    out.add_column("", no_wrap=True)
-    if c.target is not None:
-        target = f"{100 * c.target:g} %" if c.percent else f"{c.target:g}"
-        out.add_column(f"steps\nto {target}", no_wrap=True, justify="right")
-    out.add_column("runs\ndiverged", no_wrap=True, justify="right")
-    out.add_column("ms a\nstep", no_wrap=True, justify="right")
-    for place, result in enumerate(c.ranking):
-        cells = [
-            result.name,
-            _setting(result),
-            score(result.final_validation[result.chosen], c.percent),
-            score(result.scores, c.percent),
-            _mark(c, place, result),
-            f"{int(result.diverged.sum())} of {result.diverged.size}",
-            "" if result.milliseconds is None else f"{result.milliseconds:.2f}",
-        ]
-        if c.target is not None:
-            cells.insert(5, _steps(result, c.target))
-        out.add_row(*map(Text, cells), end_section=place == len(c.ranking) - 1)
-    for reference in c.references:
-        values = (np.array([v]) for v in (reference.validation, reference.test))
-        cells = [reference.name, "", *(score(v, c.percent) for v in values)]
-        out.add_row(*map(Text, cells), style="dim")
+    out = Table(
+        title=title(comparison),
+        caption=f"Not shown: {', '.join(c.name for c in left_out)}." if left_out else None,
+        box=box.SIMPLE_HEAD,
+        padding=(0, space) if space else 0,
+        pad_edge=False,
+        show_edge=False,
+    )
+    shown = [c for c in columns if c is not None and c not in left_out]
+    for column in shown:
+        text = column in (columns.optimizer, columns.mark)
+        out.add_column(column.header, overflow="fold", justify="left" if text else "right")
+    last = len(comparison.ranking) - 1
+    for row, cells in enumerate(zip(*(c.cells for c in shown), strict=True)):
+        out.add_row(*map(Text, cells), end_section=row == last, style="dim" if row > last else None)
     return out
 
 

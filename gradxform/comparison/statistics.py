@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .extra import require_extra
+from ..core.extra import require_extra
 
 LEVEL = 0.05  # differences are called real at 95 % confidence
 
@@ -37,7 +37,7 @@ def paired_p_value(a: np.ndarray, b: np.ndarray) -> float:
         return 0.0
     if np.ptp(difference) <= 1e-12 * np.max(np.abs(difference)):
         return 0.0
-    require_extra("scipy")
+    require_extra("compare", "scipy")
     from scipy.stats import ttest_rel
 
     return float(ttest_rel(a, b).pvalue)

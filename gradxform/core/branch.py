@@ -12,7 +12,7 @@ from jax.custom_batching import custom_vmap
 from . import check
 
 
-@custom_vmap
+@jax.custom_jvp
 def for_any(due: Array) -> Array:
     """Whether any member of a batch is due: the predicate to give to `lax.cond`.
 
@@ -20,10 +20,22 @@ def for_any(due: Array) -> Array:
     branches on every step. One that is the same for all members stays a branch. The branch taken
     must then itself leave the members alone that are not due, by selecting with `due`.
     """
+    return _for_any(due)
+
+
+@for_any.defjvp
+def _for_any_jvp(primals: tuple[Array], tangents: tuple[Any]) -> tuple[Array, Any]:
+    # The derivative that `custom_vmap` has by itself computes both together, so that in reverse
+    # mode the condition would not be known before the backward pass.
+    return for_any(*primals), tangents[0]
+
+
+@custom_vmap
+def _for_any(due: Array) -> Array:
     return due
 
 
-@for_any.def_vmap
+@_for_any.def_vmap
 def _for_any_batched(size: int, batched: Any, due: Array) -> tuple[Array, bool]:
     del size, batched
     return for_any(jnp.any(due, axis=0)), False
@@ -46,6 +58,7 @@ def when(
       *operands: trees of arrays. What an operand and a result have in common (the same place and
         type) may be changed in place: give what changes as an operand and not by closure.
     """
+    due = jnp.asarray(due)  # NumPy, where a restored state holds NumPy counters
     if not check.is_traced(due) and due.is_fully_addressable:
         return (work if bool(due) else otherwise)(*operands)
 
@@ -55,13 +68,28 @@ def when(
     return lax.cond(for_any(due), taken, otherwise, *operands)
 
 
-@custom_vmap
+@jax.custom_jvp
 def _of_members(due: Array, new: Any, old: Any) -> Any:
     """`new` for the members that are due, in the branch that is taken when any of them is."""
+    return _new_of_members(due, new, old)
+
+
+@_of_members.defjvp
+def _of_members_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
+    due = primals[0]
+
+    def select(new: Any, old: Any) -> Any:
+        return new if new.dtype == jax.dtypes.float0 else jnp.where(due, new, old)
+
+    return _of_members(*primals), jax.tree.map(select, *tangents[1:])
+
+
+@custom_vmap
+def _new_of_members(due: Array, new: Any, old: Any) -> Any:
     return new
 
 
-@_of_members.def_vmap
+@_new_of_members.def_vmap
 def _of_members_batched(size: int, batched: Any, due: Array, new: Any, old: Any) -> tuple[Any, Any]:
     due_batched, new_batched, old_batched = batched
 

@@ -82,8 +82,19 @@ def is_traced(value: Any) -> bool:
     """Whether `value` stands for an array that only a later run will hold."""
     if not isinstance(value, jax.Array):
         return False
+    kind = type(value)
+    if kind not in _TRACED:
+        _TRACED[kind] = _has_no_value(value)
+    return _TRACED[kind]
+
+
+# By class. Asking a traced array itself is slow: for its error JAX looks through the whole program.
+_TRACED: dict[type, bool] = {}
+
+
+def _has_no_value(array: jax.Array) -> bool:
     try:
-        value.is_fully_addressable  # noqa: B018
+        array.is_fully_addressable  # noqa: B018
     except jax.errors.ConcretizationTypeError:
         return True
     return False

@@ -19,6 +19,7 @@ import optax
 
 from . import check, hyperparams, tree
 from .hyperparams import HyperparamsState
+from .needs import Needs, needs_of
 from .recipe import Recipe, Shown, register
 from .types import GradientTransformation, Init, InitUpdate, Params, State, Update, Updates
 
@@ -107,6 +108,11 @@ def optimizer(factory: Callable[P, GradientTransformation]) -> Callable[P, Gradi
         bound = signature.bind(args, kwargs)
         with check.calling(f"{signature.name}(...)"):
             inner = factory(*bound.args, **bound.kwargs)
+            check.require(
+                isinstance(inner, GradientTransformation),
+                "the function under `@optimizer` must return a transformation of this library; it "
+                f"returned {check.brief(inner)}. One of Optax's goes into `chain(...)`.",
+            )
         recipe = signature.record(build, bound)
         parts = inner.parts or (inner,)
         update = Update(recipe, inner.update.function, parts, inner.update.wide)
@@ -150,6 +156,26 @@ def transformation(
     return build
 
 
+def call_behind(tx: optax.GradientTransformation) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arguments of the call of a `@transformation` behind an optimizer, and its live ones.
+
+    Of a transformation it is its own call. Optax's have none.
+    """
+    block = getattr(getattr(tx.init, "function", None), "__self__", None)
+    return (dict(block.bound.arguments), block.live) if isinstance(block, _Block) else ({}, {})
+
+
+def opened(tx: optax.GradientTransformation) -> optax.GradientTransformation:
+    """What the factory of an optimizer returned; any other transformation as it is."""
+    block = getattr(getattr(tx.init, "function", None), "__self__", None)
+    function: Any = tx.recipe.factory.__wrapped__ if isinstance(block, _Block) else None
+    if not isinstance(block, _Block) or block.factory is function:
+        return tx
+    bound = inspect.BoundArguments(inspect.signature(function), tx.recipe.arguments)
+    inner: optax.GradientTransformation = function(*bound.args, **bound.kwargs)
+    return inner
+
+
 def _has_no_number_yet(value: Any) -> bool:
     return callable(value) or isinstance(value, hyperparams.Feedback)
 
@@ -187,7 +213,7 @@ class _Block:
         )
         with check.calling(f"{self.name}(...)"):
             init, update = self.factory(*bound.args, **bound.kwargs)
-        return _Body(init, update, _needs(update))
+        return _Body(init, update, needs_of(update))
 
     def init(self, params: Params) -> State:
         if not self.is_wrapper:
@@ -256,42 +282,9 @@ class _Block:
             return body.update(updates, state, **extra)
 
 
-class _Needs(NamedTuple):
-    """What an update takes besides the updates and the state."""
-
-    params: bool
-    params_required: bool
-    state: Any  # the class of the state, where the update names it
-    accepted: frozenset[str]
-    required: tuple[str, ...]
-    everything: bool
-
-
 class _Body(NamedTuple):
     """What a factory returned, and what its update needs."""
 
     init: Callable[[Params], State]
     update: Callable[..., Any]
-    needs: _Needs
-
-
-def _class_of(parameter: inspect.Parameter | None) -> Any:
-    """The class, or union of classes, that a parameter is annotated with; None where it is not."""
-    annotation = None if parameter is None else parameter.annotation
-    members = getattr(annotation, "__args__", (annotation,))
-    named = all(isinstance(m, type) and issubclass(m, tuple) and m is not tuple for m in members)
-    return annotation if named else None
-
-
-def _needs(update: Callable[..., Any]) -> _Needs:
-    parameters = inspect.signature(update).parameters
-    params = parameters.get("params")
-    keywords = [p for p in parameters.values() if p.kind is p.KEYWORD_ONLY]
-    return _Needs(
-        state=_class_of(parameters.get("state")),
-        params=params is not None,
-        params_required=params is not None and params.default is params.empty,
-        accepted=frozenset(p.name for p in keywords),
-        required=tuple(p.name for p in keywords if p.default is p.empty),
-        everything=any(p.kind is p.VAR_KEYWORD for p in parameters.values()),
-    )
+    needs: Needs

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import check, numerics
+from .display import Displayed
 from .recipe import Recipe, rebuild, render, value_key
 
 
@@ -32,6 +33,10 @@ class HyperparamsState(NamedTuple):
     tunables: dict[str, jax.Array]  # what the next update uses; written by `set_hyperparams`
     feedback: dict[str, Any]  # what values that watch the training remember, by argument
     inner_state: Any
+
+    def metrics(self) -> dict[str, Any]:
+        """What `metrics(state)` shows of it."""
+        return {**self.hyperparams, **self.tunables}
 
 
 class Tunable:
@@ -71,7 +76,7 @@ def tunable(value: float | jax.Array | np.ndarray) -> Tunable:
     return Tunable(check.Interval()("tunable", "value", value))
 
 
-class Feedback:
+class Feedback(Displayed):
     """A hyperparameter that watches the training; `feedback` makes factories of them.
 
     Attributes:

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .repeated import alike, each
+
 # A real number in a rule: a Python float (a constant) or a 0-d array.
 Value = Any
 
@@ -118,8 +120,34 @@ def global_sum(term: Callable[..., Value], *trees: Any) -> jax.Array:
       *trees: trees with equally many leaves, in the same order.
     """
     dtype = scalar_dtype()
-    total = jnp.zeros((), dtype)
-    for leaves in zip(*map(jax.tree.leaves, trees), strict=True):
-        wide = [at_precision(x, real_dtype(jnp.asarray(x).dtype)) for x in leaves]
-        total = total + jnp.sum(term(*wide)).astype(dtype)
-    return total
+
+    def part(together: list[tuple[Any, ...]], _: None) -> jax.Array:
+        return jnp.sum(_in_pairs([term(*map(_wide, leaves)) for leaves in together])).astype(dtype)
+
+    leaves = dict(enumerate(zip(*map(jax.tree.leaves, trees), strict=True)))
+    parts = []
+    for keys in alike(leaves):
+        size = max(map(jnp.size, leaves[keys[0]]))
+        most = _TOGETHER if size <= _SMALL else 1
+        parts += [[leaves[key] for key in keys[i : i + most]] for i in range(0, len(keys), most)]
+    sums = each(part, dict(enumerate(parts)), None)
+    return _in_pairs(list(sums.values())) if sums else jnp.zeros((), dtype)
+
+
+# Leaves of at most so many elements are added to each other before they are summed, so many at a
+# time. XLA makes one to three loops of each sum and compiles each loop by itself, which for 1,000
+# small leaves takes longer than all else; but loops over too many arrays take long again.
+_SMALL = 4096
+_TOGETHER = 16
+
+
+def _wide(x: Any) -> jax.Array:
+    return at_precision(x, real_dtype(jnp.asarray(x).dtype))
+
+
+def _in_pairs(terms: list[jax.Array]) -> jax.Array:
+    """Their sum, with the rounding errors of log2(n) additions in a row instead of n."""
+    while len(terms) > 1:
+        odd = terms[len(terms) & ~1 :]
+        terms = [a + b for a, b in zip(terms[::2], terms[1::2], strict=False)] + odd
+    return terms[0]

@@ -26,7 +26,7 @@ def keys_of(places: list[tuple[str, str]]) -> list[str]:
     It is the name alone where no other is called so; else with the names of the groups and links
     that it is in, if these tell them apart; else with the whole place.
     """
-    forms = [(name, _named(place, name), f"{place}/{name}") for place, name in places]
+    forms = [(name, _named(place, name), f"{place}/{name}".lstrip("/")) for place, name in places]
     keys = []
     for name, named, whole in forms:
         namesakes = [other for called, other, _ in forms if called == name]

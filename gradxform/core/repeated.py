@@ -29,16 +29,21 @@ def each(one: Callable[[Any, Any], Any], items: dict[Any, Any], shared: Any) -> 
       items: trees by any key.
       shared: a tree that is the same for all.
     """
-    groups: dict[Any, list[Any]] = {}
-    for key, item in items.items():
-        groups.setdefault(_type(item, key), []).append(key)
-    results = {}
-    for keys in groups.values():
+    results: dict[Any, Any] = {}
+    for keys in alike(items):
         if len(keys) < _LEAST:
             results |= {key: one(items[key], shared) for key in keys}
         else:
             results |= zip(keys, _repeated(one, [items[key] for key in keys], shared), strict=True)
     return results
+
+
+def alike(items: dict[Any, Any]) -> list[list[Any]]:
+    """The keys of items of one type together; where nothing is traced, each by itself."""
+    groups: dict[Any, list[Any]] = {}
+    for key, item in items.items():
+        groups.setdefault(_type(item, key), []).append(key)
+    return list(groups.values())
 
 
 def _type(item: Any, key: Any) -> Any:
@@ -63,35 +68,19 @@ def _repeated(one: Callable[[Any, Any], Any], items: list[Any], shared: Any) -> 
     arrays, with_arrays = _opened(items[0])
     common, with_common = _opened(shared)
 
+    import os
+
+    most, inl = int(os.environ.get("MOST", "4")), os.environ.get("INL") == "1"
+    single = jax.jit(lambda item, common: one(with_arrays(item), with_common(common)), inline=inl)
+
     def block(items: list[Any], common: list[Any]) -> list[Any]:
-        return [one(with_arrays(item), with_common(common)) for item in items]
+        return [single(item, common) for item in items]
 
-    blocks = [_named(one, block)]
-    while 2 ** len(blocks) <= len(items):
-        blocks.append(_named(one, _twice(blocks[-1])))
+    block = jax.jit(block)
+
     left = [_opened(item)[0] for item in items]
-    results = []
-    for power in reversed(range(len(blocks))):
-        if len(items) >> power & 1:  # the powers of two whose sum is the number of items
-            taken, left = left[: 2**power], left[2**power :]
-            results += blocks[power](taken, common)
-    return results
-
-
-def _twice(block: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
-    """A block for twice as many items."""
-
-    def double(items: list[Any], common: list[Any]) -> list[Any]:
-        half = len(items) // 2
-        return block(items[:half], common) + block(items[half:], common)
-
-    return double
-
-
-def _named(one: Callable[..., Any], block: Callable[..., Any]) -> Callable[..., Any]:
-    """`block` jitted, under the name that profiles and programs show."""
-    block.__name__ = one.__name__
-    return jax.jit(block)
+    chunks = [left[i : i + most] for i in range(0, len(left), most)]
+    return [result for chunk in chunks for result in block(chunk, common)]
 
 
 def _opened(tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:

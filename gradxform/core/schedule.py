@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import check, lengths, numerics
+from .display import Displayed
 from .factory import Signature
 from .hyperparams import Feedback, Tunable
 from .recipe import Recipe, rebuild, register, render
@@ -17,7 +18,7 @@ from .recipe import Recipe, rebuild, register, render
 P = ParamSpec("P")
 
 
-class StepFunction:
+class StepFunction(Displayed):
     """A schedule: a closed form in the step alone, counted from 0.
 
     It takes a Python int, a traced integer or an array of steps, and returns float32 (float64

@@ -13,6 +13,7 @@ import numpy as np
 from jax.tree_util import keystr, tree_flatten_with_path
 
 from . import check, tree
+from .display import Displayed
 from .factory import Signature
 from .recipe import Recipe, rebuild, register, render
 
@@ -21,7 +22,7 @@ P = ParamSpec("P")
 Predicate = Callable[[str, Any], Any]  # (path, leaf) -> whether the leaf is selected
 
 
-class Selector:
+class Selector(Displayed):
     """Which parameters: a function of each one's path and shape; `core.select` makes them.
 
     `a & b` selects what both select, `a | b` what one of them does, `~a` the rest.
@@ -63,6 +64,12 @@ class Selector:
     def __invert__(self) -> "Selector":
         (inner,) = self._operands(none_of)
         return inner if inner is not self else none_of(self)
+
+    def __bool__(self) -> bool:
+        raise TypeError(
+            f"`{self!r}` is neither true nor false; `and`, `or` and `not` would drop a selector. "
+            "Write `a & b`, `a | b`, `~a`."
+        )
 
     def _operands(self, factory: Callable[..., Any]) -> tuple["Selector", ...]:
         """What a selector of this kind is made of; itself where it is of another."""

@@ -7,6 +7,7 @@ import jax
 import optax
 
 from . import check, tree
+from .display import Displayed
 from .recipe import Recipe, rebuild, render
 
 Params = Any  # a tree of parameters
@@ -113,7 +114,7 @@ class Update(_Function):
         return _update_of, (self.recipe.factory, self.recipe.shown)
 
 
-class GradientTransformation(optax.GradientTransformationExtraArgs):  # type: ignore[misc]
+class GradientTransformation(Displayed, optax.GradientTransformationExtraArgs):  # type: ignore[misc]
     """A pair of pure functions, `init` and `update`, that knows the call that built it.
 
     It prints as that call, equals and hashes as it, and pickles. It is a tuple of exactly two

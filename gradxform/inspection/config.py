@@ -15,6 +15,9 @@ it, defaults included, so that a default that changes in a later version changes
         b1: 0.9
         ...
 
+A dict in which the order counts, as the groups of `partition`, is written as a list of pairs,
+`{ordered(): [[name, ...], ...]}`, since YAML sorts the keys of a dict; by hand a dict will do.
+
 Reading one calls the factories of this library that it names, and those that the caller passes. It
 imports nothing.
 """
@@ -56,7 +59,7 @@ def to_config(
         your own. A function that is not among them is written by its own name.
 
     Returns:
-      A dict that JSON and YAML can hold.
+      A dict that JSON and YAML can hold, with keys in any order.
 
     Raises:
       ValueError: something in it cannot be written: a transformation of Optax's, which does not

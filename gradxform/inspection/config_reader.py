@@ -1,6 +1,7 @@
 """From plain data to transformations."""
 
 import inspect
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -59,10 +60,12 @@ class Reader:
         if name == "number":
             return self._guarded(place, float, data)
         factory = self.functions.get(name) or FACTORIES.get(name)
-        if factory is None and name not in ("tunable", "array"):
+        if factory is None and name not in ("tunable", "array", "ordered"):
             known = [*FACTORIES, *self.functions]
             raise failure("from_config", place, f"no `{name}`.{_nearest(name, known)}")
         arguments = self._read({} if data is None else data, place)
+        if name == "ordered":
+            return self._ordered(arguments, place)
         if name == "tunable":
             return self._guarded(place, tunable, **self._named(arguments, ("value",), place))
         if name == "array":
@@ -93,11 +96,25 @@ class Reader:
             raise failure("from_config", place, f"takes {' and '.join(f'`{n}`' for n in names)}.")
         return arguments
 
+    def _ordered(self, pairs: Any, place: str) -> dict[str, Any]:
+        """A dict in which the order counts, written as pairs."""
+        if not isinstance(pairs, list) or not all(_is_pair(x) for x in pairs):
+            raise failure("from_config", place, "takes a list of pairs of a name and a value.")
+        names = [name for name, _ in pairs]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise failure("from_config", place, f"{', '.join(twice)} occurs twice.")
+        return OrderedDict(pairs)
+
     def _guarded(self, place: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
         except (TypeError, ValueError) as error:
             raise failure("from_config", place, str(error)) from None
+
+
+def _is_pair(x: Any) -> bool:
+    return isinstance(x, list) and len(x) == 2 and isinstance(x[0], str)
 
 
 def _array(values: Any, dtype: Any) -> Any:

@@ -3,6 +3,7 @@
 import functools
 import inspect
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -46,9 +47,13 @@ class Writer:
                 "to_config",
                 place,
                 "a transformation of Optax's is a pair of functions that do not know how they were "
-                "made. Use this library's own, or wrap it in a factory of yours made with "
-                "`@optimizer`.",
+                "made. Use this library's own, or a factory of yours made with `@optimizer` that "
+                "returns `chain(...)` of it.",
             )
+        if isinstance(value, OrderedDict):
+            # YAML sorts the keys of a dict, unless told otherwise.
+            pairs = [[_key(k, place), self.written(x, f"{place}/{k}")] for k, x in value.items()]
+            return {"ordered()": pairs}
         if isinstance(value, Mapping):
             return {_key(key, place): self.written(x, f"{place}/{key}") for key, x in value.items()}
         if isinstance(value, list | tuple):

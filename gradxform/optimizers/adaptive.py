@@ -151,7 +151,8 @@ def novograd(
     """NovoGrad: momentum of gradients that each array divides by its running norm.
 
     `decay`, `eps`: see `scale_by_running_norm`. `momentum`, `state_dtype`: see `scale_by_momentum`.
-    They are β2 and β1 in the paper; optax calls them b2 and b1 and has 0.25 and 0.9.
+    They are β2 and β1 in the paper, and the defaults those of the authors' code; optax calls them
+    b2 and b1 and has 0.25 and 0.9.
     `weight_decay`, `mask`: see `add_decoupled_weight_decay`, which comes before the momentum, as in
     the paper. State: 4 bytes a parameter.
     """

@@ -72,6 +72,11 @@ class EarlyStopping:
           params: what the reading is of, where `init` was given such.
         """
         call = "early_stopping(...).update(state, value, params)"
+        if not isinstance(state, EarlyStoppingState):
+            raise TypeError(
+                f"`{call}`: the state must be what `init` or `update` returned; got "
+                f"{check.brief(state)}."
+            )
         reading = real_number(call, "early_stopping", value)
         _require_alike(call, state.best_params, params)
         better = self._improves(reading, state.best_value)

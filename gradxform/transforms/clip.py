@@ -8,7 +8,7 @@ with |g| the Euclidean norm over all arrays of the tree.
 Reference: Pascanu, Mikolov & Bengio, 2013, Algorithm 1, https://arxiv.org/abs/1211.5063
 """
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -25,7 +25,18 @@ class ClipByGlobalNormState(NamedTuple):
     """What the clipping saw and did."""
 
     norm: Array  # norm of the last updates that came in; 0 before the first
+    clipped_norm: Array  # what it was bounded to
     clipped_steps: Array  # int32: how many steps were longer than the bound, or not finite
+    steps: Array  # int32: how many there were
+
+    def metrics(self) -> dict[str, Any]:
+        """What `metrics(state)` shows of it."""
+        fraction = self.clipped_steps / jnp.maximum(self.steps, jnp.ones_like(self.steps))
+        return {
+            "gradient_norm": self.norm,
+            "clipped_norm": self.clipped_norm,
+            "clip_fraction": fraction.astype(numerics.scalar_dtype()),
+        }
 
 
 @transformation
@@ -74,12 +85,15 @@ def clip_by_global_norm(
         leave its state untouched.
 
     Returns:
-      A transformation with state `ClipByGlobalNormState`: two scalars.
+      A transformation with state `ClipByGlobalNormState`: four scalars.
     """
 
     def init(params: Params) -> ClipByGlobalNormState:
         return ClipByGlobalNormState(
-            norm=jnp.zeros((), numerics.scalar_dtype()), clipped_steps=jnp.zeros((), jnp.int32)
+            norm=jnp.zeros((), numerics.scalar_dtype()),
+            clipped_norm=jnp.zeros((), numerics.scalar_dtype()),
+            clipped_steps=jnp.zeros((), jnp.int32),
+            steps=jnp.zeros((), jnp.int32),
         )
 
     def update(updates: Updates, state: ClipByGlobalNormState) -> tuple[Updates, State]:
@@ -87,12 +101,16 @@ def clip_by_global_norm(
             updates = tree.lift(_finite_rule, updates)
         norm = numerics.global_norm(updates)
         factor, clipped = _clip_factor(norm, max_norm)
-        steps = jnp.where(clipped, numerics.increment(state.clipped_steps), state.clipped_steps)
+        longer = jnp.where(clipped, numerics.increment(state.clipped_steps), state.clipped_steps)
+        after = factor * norm
         if on_nonfinite == "skip":
-            updates = tree.lift(_skip_rule, updates, factor=factor, keep=jnp.isfinite(norm))
+            keep = jnp.isfinite(norm)
+            updates = tree.lift(_skip_rule, updates, factor=factor, keep=keep)
+            after = jnp.where(keep, after, jnp.zeros_like(after))
         else:
             updates = tree.lift(scale_rule, updates, factor=factor)
-        return updates, ClipByGlobalNormState(norm, steps)
+        count = numerics.increment(state.steps)
+        return updates, ClipByGlobalNormState(norm, after, longer, count)
 
     return init, update
 

@@ -49,6 +49,10 @@ class ScaleByDadaptAdamState(NamedTuple):
     d: Array  # d_k: the distance that the next update uses; never falls
     d_numerator: Array  # r_k / d_0²
 
+    def metrics(self) -> dict[str, Any]:
+        """What `metrics(state)` shows of it."""
+        return {"distance": self.d}
+
 
 @transformation
 def scale_by_dadapt_adam(

@@ -13,6 +13,7 @@ References:
 """
 
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
@@ -36,7 +37,7 @@ class _DepthRule:
     kind = "dict[str, int] | Callable[[str], int]"
 
     def __call__(self, call: str, name: str, value: Any) -> Any:
-        """The function, or the dict."""
+        """The function, or a dict that compares by its order too, in which the patterns count."""
         if callable(value):
             return value
         if not isinstance(value, Mapping) or not value:
@@ -48,7 +49,7 @@ class _DepthRule:
                 must = "keyed by regular expressions of paths"
                 check.fail(call, name, pattern, must, f"{error}.".capitalize())
             check.Whole(low=0)(call, f"{name}[{pattern!r}]", depth)
-        return dict(value)
+        return OrderedDict(value)
 
 
 DepthOf = Annotated[Mapping[str, int] | Callable[[str], int], _DepthRule()]

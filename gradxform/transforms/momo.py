@@ -50,6 +50,10 @@ class ScaleByMomoState(NamedTuple):
     lower_bound: Array  # f_*: what the last step used, or the estimate for the next one
     step_size: Array  # τ_k of the last step; 0 before the first
 
+    def metrics(self) -> dict[str, Any]:
+        """What `metrics(state)` shows of it."""
+        return {"step_size": self.step_size, "lower_bound": self.lower_bound}
+
 
 class ScaleByMomoAdamState(NamedTuple):
     """Two averages a parameter; the rest is numbers."""
@@ -61,6 +65,10 @@ class ScaleByMomoAdamState(NamedTuple):
     grad_dot_params: Array  # γ_k
     lower_bound: Array  # f_*: what the last step used, or the estimate for the next one
     step_size: Array  # τ_k of the last step; 0 before the first
+
+    def metrics(self) -> dict[str, Any]:
+        """What `metrics(state)` shows of it."""
+        return {"step_size": self.step_size, "lower_bound": self.lower_bound}
 
 
 @transformation

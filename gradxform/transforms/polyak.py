@@ -13,7 +13,7 @@ References:
   Garrigos, Gower & Schaipp, 2023 (the positive part), https://arxiv.org/abs/2307.14528
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
@@ -31,6 +31,10 @@ class ScaleByPolyakState(NamedTuple):
     """What the loss and the gradient gave."""
 
     step_size: Array  # γ of the last update; 0 before the first
+
+    def metrics(self) -> dict[str, Any]:
+        """What `metrics(state)` shows of it."""
+        return {"step_size": self.step_size}
 
 
 @transformation

@@ -21,7 +21,7 @@ and d_0² = 1e-12 does not use up the range of the numbers.
 Reference: Mishchenko & Defazio, 2023, Algorithm 4, https://arxiv.org/abs/2306.06101
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
@@ -48,6 +48,10 @@ class ScaleByProdigyState(NamedTuple):
     d: Array  # d_k: the distance that the next update uses; never falls
     d_max: Array  # the largest estimate so far: `d` may be on its way there
     d_numerator: Array  # r_k / d_0²
+
+    def metrics(self) -> dict[str, Any]:
+        """What `metrics(state)` shows of it."""
+        return {"distance": self.d}
 
 
 @transformation

@@ -38,6 +38,10 @@ class ScaleBySophiaState(NamedTuple):
     nu: Params  # h_t: likewise, real, of either sign
     win_rate: Array  # the fraction of coordinates that the last step did not clip; 0 before
 
+    def metrics(self) -> dict[str, Any]:
+        """What `metrics(state)` shows of it."""
+        return {"win_rate": self.win_rate}
+
 
 @transformation
 def scale_by_sophia(

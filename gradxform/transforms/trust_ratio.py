@@ -75,8 +75,8 @@ def scale_by_lars(
 
     Args:
       trust_coefficient: η, about the length of an update per length of its parameters.
-      weight_decay: β, in units of gradient per parameter. It is the paper's for ImageNet; optax's
-        is 0.
+      weight_decay: β, in units of gradient per parameter. 5e-4 is also Paddle's default;
+        TensorFlow's was 1e-4, optax's is 0.
       eps: added to the norms, in units of the gradient.
       mask: which arrays decay: a tree or prefix tree of bools, or a function from the parameters
         to one.

@@ -52,11 +52,12 @@ def scale_by_yogi(
       eps: added to the root, in units of the gradient; the paper's 1e-3 is far from nothing. A
         coordinate whose gradients have all been zero has update 0 even if `eps` is 0.
       initial_accumulator_value: v_0, in squared units of the gradient. Implementations mostly have
-        1e-6; optax too, which starts the mean from it as well, so that a parameter without a
-        gradient moves.
-      bias_correction: whether to divide m_t by 1 - b1^t and v_t by 1 - b2^t, as in optax, though
-        v_t is no average from zero. Without it, as in the paper, the first update is up to
-        (1 - b1) / sqrt(1 - b2) in size, 3.2 at the defaults.
+        1e-6, TensorFlow's and optax's among them; optax starts the mean from it as well, so that a
+        parameter without a gradient moves. Google's first code took the mean of the squared
+        gradients over 1000 batches at w_0: a good v_0, where one is known.
+      bias_correction: whether to divide m_t by 1 - b1^t and v_t by 1 - b2^t, as in TensorFlow and
+        optax, though v_t is no average from zero. Without it, as in the paper, the first update is
+        up to (1 - b1) / sqrt(1 - b2) in size, 3.2 at the defaults.
       state_dtype: dtype of both buffers; by default the parameter's, but at least float32.
 
     Returns:

@@ -40,6 +40,10 @@ class AccumulateState(NamedTuple):
     acc_grads: Params
     inner_state: State  # as the last update left it
 
+    def metrics(self) -> dict[str, Any]:
+        """What `metrics(state)` shows of it."""
+        return {"emitted": self.emitted, "skipped_steps": self.skipped_steps}
+
 
 @transformation
 def accumulate(

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from ..core import check, numerics, tree
+from ..core.repeated import each
 from ..core.types import Params, Updates
 
 
@@ -28,14 +29,17 @@ def apply_updates(params: Params, updates: Updates) -> Params:
     )
     tree.require_trainable("apply_updates(params, updates)", moved)
 
-    def add(u: jax.Array | None, p: Params) -> Params:
-        if u is None:
-            return p
-        dtype = jnp.asarray(p).dtype
-        wide = numerics.wide_dtype(numerics.widest(dtype, jnp.asarray(u).dtype))
-        return (jnp.asarray(p).astype(wide) + jnp.asarray(u).astype(wide)).astype(dtype)
+    leaves, structure = jax.tree.flatten(updates, is_leaf=_is_none)
+    old = structure.flatten_up_to(params)
+    pairs = {i: (u, p) for i, (u, p) in enumerate(zip(leaves, old, strict=True)) if u is not None}
+    sums = each(_sum, pairs, None)
+    return jax.tree.unflatten(structure, [sums.get(i, p) for i, p in enumerate(old)])
 
-    return jax.tree.map(add, updates, params, is_leaf=_is_none)
+
+def _sum(pair: tuple[jax.Array, jax.Array], _: None) -> jax.Array:
+    u, p = map(jnp.asarray, pair)
+    wide = numerics.wide_dtype(numerics.widest(p.dtype, u.dtype))
+    return (p.astype(wide) + u.astype(wide)).astype(p.dtype)
 
 
 def _is_none(x: object) -> bool:

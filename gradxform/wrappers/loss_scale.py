@@ -45,6 +45,14 @@ class DynamicLossScaleState(NamedTuple):
     last_skipped: Array  # int32: 1 if the last step was skipped, else 0
     underflows: Array  # int32: how many overflowed at `min_scale`, where no scale would have helped
 
+    def metrics(self) -> dict[str, Any]:
+        """What `metrics(state)` shows of it."""
+        return {
+            "loss_scale": self.scale,
+            "skipped_steps": self.skipped_steps,
+            "underflows": self.underflows,
+        }
+
 
 @transformation
 def dynamic_loss_scale(

@@ -82,10 +82,16 @@ def accumulated_value_and_grad(
       gradients are in at least float32, also for parameters of 16 bits.
 
     Raises:
+      TypeError: `loss_fn` is no function.
       ValueError: an array of the batch cannot be cut into k equal parts, or the arrays differ in
         the number of examples; with the path of the array.
     """
     call = "accumulated_value_and_grad"
+    if not callable(loss_fn):
+        raise TypeError(
+            f"`{call}(loss_fn, micro_batches)`: `loss_fn` must be a function to the loss; got "
+            f"{check.brief(loss_fn)}."
+        )
     k = check.Whole()(call, "micro_batches", micro_batches)
     check.Choice(("mean", "sum"))(call, "reduction", reduction)
     with check.calling(f"{call}(...)"):

@@ -29,6 +29,8 @@ from ..core.arguments import NonNegative, Transformation
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates, update_wide
+from .loss_scale import dynamic_loss_scale
+from .skipping import require_not_inside
 
 GradFn = Callable[[Params], Updates]
 
@@ -51,7 +53,9 @@ def sam(
     Where nothing stands between the gradients and the optimizer, `sam_value_and_grad` is the
     simpler way. The wrapper is for links before it that change the gradient by which it climbs,
     for a `rho` that is scheduled or tuned, and for groups. Under data parallelism `grad_fn` has
-    to average over the devices itself.
+    to average over the devices itself. `dynamic_loss_scale` goes around the wrapper, and `grad_fn`
+    divides by the scale itself, as that of `make_train_step` does. Guards around it test the first
+    gradient; `sam(skip_nonfinite(...))` tests the second.
 
     Args:
       inner: the optimizer; it sees the second gradient and the parameters w.
@@ -66,6 +70,13 @@ def sam(
       for the climb, and is NaN where the gradient is zero; here ε = 0 then.
     """
 
+    require_not_inside(
+        (dynamic_loss_scale,),
+        inner,
+        ", which would divide by the scale what `grad_fn` returns without it. Turn them round: "
+        "`dynamic_loss_scale(sam(...))`.",
+    )
+
     def init(params: Params) -> State:
         return inner.init(params)
 
@@ -78,6 +89,11 @@ def sam(
             f"`jax.grad(lambda params: loss(params, batch))`; got {check.brief(grad_fn)}.",
         )
         grads = grad_fn(_climbed(params, updates, rho, adaptive, eta))
+        check.require(
+            not _is_leaf(grads) or _is_leaf(params),
+            "`grad_fn` must return a gradient for each parameter; it returned "
+            f"{check.brief(grads)}. Is it the loss, without `jax.grad`?",
+        )
         tree.require_matching(grads, params)
         # A parameter without a gradient has none at the other point either.
         grads = jax.tree.map(
@@ -161,6 +177,10 @@ def _moved(move: Any, p: Any) -> Any:
     return (numerics.at_precision(p, numerics.real_dtype(move.dtype)) + move).astype(
         jnp.asarray(p).dtype
     )
+
+
+def _is_leaf(x: Any) -> bool:
+    return bool(jax.tree_util.treedef_is_leaf(jax.tree.structure(x)))
 
 
 def _is_none(x: Any) -> bool:

@@ -26,6 +26,10 @@ class SkipNonfiniteState(NamedTuple):
     last_skipped: Array  # int32: 1 if the last step was skipped, else 0
     exceeded: Array  # int32: how many came after `max_consecutive` in a row, taken or not
 
+    def metrics(self) -> dict[str, Any]:
+        """What `metrics(state)` shows of it."""
+        return {"skipped_steps": self.skipped_steps, "last_skipped": self.last_skipped}
+
 
 @transformation
 def skip_nonfinite(

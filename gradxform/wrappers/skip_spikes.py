@@ -54,6 +54,10 @@ class SkipSpikesState(NamedTuple):
     consecutive: Array  # int32: how many in a row, up to the last one
     last_skipped: Array  # int32: 1 if the last step was skipped, else 0
 
+    def metrics(self) -> dict[str, Any]:
+        """What `metrics(state)` shows of it."""
+        return {"skipped_steps": self.skipped_steps, "last_skipped": self.last_skipped}
+
 
 @transformation
 def skip_spikes(

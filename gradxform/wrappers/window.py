@@ -67,6 +67,11 @@ def length_of(every: Any, gradient_step: Array) -> Array:
 
 def scalar(name: str, value: Any, instead: str) -> Array:
     """An argument of `update` that is one real number for a micro-batch."""
+    check.require(
+        not callable(value) and not isinstance(value, str),
+        f"`{name}` must be one real number for a micro-batch; got {check.brief(value)}. Pass "
+        f"{instead}.",
+    )
     number = jnp.asarray(value)
     real = any(jnp.issubdtype(number.dtype, kind) for kind in (np.floating, np.integer))
     check.require(

@@ -4,7 +4,6 @@ import gradxform as gx
 
 from .row import Row, is_kernel, is_vector, two_layers_below
 
-
 _HOWARD = "[Howard & Ruder 2018](https://arxiv.org/abs/1801.06146)"
 _GROUPS = {
     "kernels": (is_kernel, gx.adamw(0.1, b1=0.85, weight_decay=0.2)),

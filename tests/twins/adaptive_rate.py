@@ -54,7 +54,7 @@ def scale_by_dowg(s, g, w, r_eps=0.01, eps=1e-4):
     return {k: eta * g[k] for k in g}
 
 
-def dowg(s, g, w, learning_rate=1.0, r_eps=0.01, eps=1e-4, l2=0.0, mask=None):
+def dowg(s, g, w, learning_rate=0.5, r_eps=0.01, eps=1e-4, l2=0.0, mask=None):
     u = scale_by_dowg(s, with_l2(g, w, l2, mask), w, r_eps, eps)
     return {k: -learning_rate * u[k] for k in g}
 

@@ -1,0 +1,61 @@
+"""What an optimizer does, as numbers to log."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from ..core import tree
+from ..core.hyperparams import HyperparamsState
+from ..core.places import keys_of, nodes
+from ..core.types import State
+
+
+def metrics(state: State) -> dict[str, Array]:
+    """All that a state can tell: hyperparameters, counters, norms, each a scalar by name.
+
+        updates, state = tx.update(grads, state, params)
+        logged = metrics(state)  # {"learning_rate": ..., "gradient_norm": ..., "step": ...}
+
+    `learning_rate` and every other live hyperparameter are what the last update used. `step` is
+    the number of updates done. What else there is depends on what stands in the state:
+    `gradient_norm`, `clipped_norm` and `clip_fraction` of `clip_by_global_norm`; `skipped_steps` of
+    the guards and of `accumulate`; `loss_scale`; `distance` and `step_size` of the methods that
+    find their own learning rate; and all that `with_metrics` measures.
+
+    Args:
+      state: the state of a transformation, or anything that is a tree around one: a chain's
+        state, a `TrainState`, an `nnx.Optimizer`'s `opt_state`.
+
+    Returns:
+      A dict of 0-d arrays on the device, in the order of the state; nothing is copied to the host.
+      It can be returned from `jit` and stacked by `scan`. A name that occurs twice has the names
+      of its groups and links in front, as in `hyperparams`.
+
+    Raises:
+      TypeError: nothing in the state is of this library.
+    """
+    state = tree.unboxed(state)
+    found = [(place, node.metrics()) for place, node in nodes(state, _tells)]
+    steps = [node.count for _, node in nodes(state, _has_step)]
+    if not found:
+        raise TypeError(
+            "`metrics(state)`: this state holds nothing that tells of itself. Pass the state of "
+            "one of gradxform's optimizers, or wrap the transformation in `with_metrics`."
+        )
+    places = [(place, name) for place, values in found for name in values]
+    values = [value for _, values in found for value in values.values()]
+    named = dict(zip(keys_of(places), values, strict=True))
+    if steps:
+        # Where groups or windows count apart, the one that is furthest.
+        named["step"] = jax.tree.reduce(jnp.maximum, steps)
+    return named
+
+
+def _tells(x: Any) -> bool:
+    return isinstance(x, tuple) and hasattr(x, "metrics")
+
+
+def _has_step(x: Any) -> bool:
+    return isinstance(x, HyperparamsState)
