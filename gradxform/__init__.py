@@ -253,10 +253,12 @@ from .transforms.momentum import (
     scale_by_momentum as scale_by_momentum,
 )
 from .transforms.momo import (
-    ScaleByMomoAdamState as ScaleByMomoAdamState,
-    ScaleByMomoState as ScaleByMomoState,
     scale_by_momo as scale_by_momo,
     scale_by_momo_adam as scale_by_momo_adam,
+)
+from .transforms.momo_state import (
+    ScaleByMomoAdamState as ScaleByMomoAdamState,
+    ScaleByMomoState as ScaleByMomoState,
 )
 from .transforms.noise import (
     AddGradientNoiseState as AddGradientNoiseState,

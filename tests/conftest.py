@@ -13,8 +13,9 @@ from collections.abc import Iterator
 import jax
 import pytest
 
-# Compiling a step takes a quarter of the time. What the program is does not depend on them: the
-# passes over it, which fuse, alias and shard, are the same.
+# With these, compiling takes a third of the time. Operations, aliases, copies and temporaries of a
+# step stay the same; there are fewer fusions of one operation. XLA ends the process, and names the
+# flag, where it does not know one any more.
 QUICK = (
     "--xla_backend_optimization_level=0",
     "--xla_cpu_use_fusion_emitters=false",

@@ -31,7 +31,7 @@ def imagenet(rate=0.1):
 
 # rule: [(transformation, keywords of diagnose, parameters)], what fires and what does not
 FIRES = {
-    "parameters_without_a_group": [
+    "parameters_that_init_refuses": [
         (gx.partition({"biases": (select.path(".*bias"), ADAMW)}), {}, PARAMS),
         (gx.adamw(1e-3, mask=select.path("head/.*")), {}, PARAMS),
     ],

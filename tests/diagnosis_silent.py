@@ -20,7 +20,7 @@ import gradxform as gx
 from gradxform import select
 
 SILENT = {
-    "parameters_without_a_group": [
+    "parameters_that_init_refuses": [
         (
             gx.partition({"biases": (select.path(".*bias"), gx.adam(1e-3))}, default=ADAMW),
             {},
@@ -109,6 +109,12 @@ SILENT = {
         (gx.sgd(gx.cosine_decay(0.1, 100)), {"total_steps": 100}, PARAMS),
     ],
     "batch_size_changed_without_rate": [
+        (
+            gx.sgd(gx.cosine_decay(0.1, 5, steps_per_epoch=2)),
+            {"batch_size": 8, "examples": 10},
+            PARAMS,
+        ),
+        (gx.accumulate(epochs(400), 4), {"batch_size": 100, "examples": 1000}, PARAMS),
         (epochs(100), {"batch_size": 100, "examples": 1000}, PARAMS),
         (epochs(100), {"batch_size": 400}, PARAMS),
         (

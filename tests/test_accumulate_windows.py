@@ -222,6 +222,10 @@ REFUSED = {
         r"`accumulate\(\.\.\.\).update`: `weight` must be one real number for a micro-batch; got "
         r"float32\[4\]. Pass the number of its examples, as in `weight=jnp.sum\(mask\)`",
     ),
+    "a function among the numbers": (
+        lambda: update_with(gx.accumulate(gx.sgd(0.1), 2, reduced="grad_fn"), grad_fn=jnp.sum),
+        "`grad_fn` must be one real number for a micro-batch; got <",
+    ),
     "a negative weight": (lambda: update_with(weight=-1.0), "`weight` must be at least 0; got -1"),
     "losses of the examples": (
         lambda: update_with(value=jnp.ones(4)),

@@ -14,9 +14,13 @@ from gradxform.comparison import command
 TINY = ["--seeds", "2", "--steps", "20", "--batch-size", "32", "--learning-rates", "0.01,0.1", "1"]
 
 
+# Programs that a test beside this one is writing are compiled here, too; see `conftest.py`.
+WARNINGS = ["-W", "error", "-W", "ignore:Error reading persistent compilation cache"]
+
+
 def started(*code: str, **settings: Any) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-W", "error", *code],
+        [sys.executable, *WARNINGS, *code],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -96,6 +96,24 @@ def test_what_is_written() -> None:
     }
 
 
+def test_the_order_of_groups_survives_sorted_keys() -> None:
+    """The first group that selects a parameter has it, and YAML sorts the keys of a dict."""
+    tx = gx.chain(
+        gx.partition(
+            {
+                "z": (select.path("head/.*"), gx.adam(1e-3)),
+                "a": (select.all, gx.sgd(1.0, momentum=0.9)),
+            }
+        ),
+        gx.layerwise_decay(0.5, {"head/.*": 0, ".*": 1}),
+    )
+    data = yaml.safe_load(yaml.safe_dump(gx.to_config(tx)))
+    assert gx.from_config(data) == tx
+    assert gx.from_config(json.loads(json.dumps(gx.to_config(tx), sort_keys=True))) == tx
+    by_hand = {"partition()": {"groups": {"b": [{"select.all()": {}}, {"sgd()": [0.1]}]}}}
+    assert gx.from_config(config(by_hand)) == gx.partition({"b": (select.all, gx.sgd(0.1))})
+
+
 def test_written_by_hand_defaults_may_be_left_out() -> None:
     data = yaml.safe_load(
         """
@@ -215,6 +233,8 @@ itself["chain()"] = [itself]
         (config({"adam()": 0.1}), "takes arguments by name; got 0.1"),
         (config({"cosine_decay()": {"value": 1, "steps": 2}}), "must be a transformation; got cos"),
         (config({"tunable()": {"x": 1}}), "takes `value`"),
+        (config({"ordered()": {"a": 1}}), "takes a list of pairs of a name and a value"),
+        (config({"ordered()": [["a", 1], ["a", 2]]}), "a occurs twice"),
         (config({"function()": "os.system"}), "no function `os.system`. Pass it"),
         (config(itself), "the data contains itself"),
         (config(0.1), "must be a transformation; got 0.1"),

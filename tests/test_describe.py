@@ -40,6 +40,13 @@ def test_behind_decay_a_lower_layer_decays_less():
     np.testing.assert_allclose(updates["embed"]["embedding"], -0.1 * 0.5 * 0.25 * 2.0, rtol=1e-6)
 
 
+def test_the_order_of_patterns_is_a_part_of_the_value():
+    """The first that matches counts, so another order is another transformation."""
+    one, other = {"w.*": 1, ".*": 0}, {".*": 0, "w.*": 1}
+    assert gx.layerwise_decay(0.5, one) == gx.layerwise_decay(0.5, dict(one))
+    assert gx.layerwise_decay(0.5, one) != gx.layerwise_decay(0.5, other)
+
+
 def test_depths_are_checked():
     def update(depths):
         tx = gx.layerwise_decay(0.5, depths)
@@ -130,6 +137,24 @@ def test_the_table():
             "32 parameters in 5 arrays; 256 B of state, 32 B of it shared",
         ]
     )
+
+
+@gx.optimizer
+def in_two_groups(learning_rate: gx.LearningRate) -> gx.GradientTransformation:
+    kernels = gx.freeze(gx.adamw(learning_rate, weight_decay=0.1), select.path("layer_1/.*"))
+    return gx.partition({"kernels": (select.path(".*kernel"), kernels)}, gx.sgd(0.3))
+
+
+def test_groups_inside_an_optimizer_of_ones_own():
+    for tx in (in_two_groups(0.1), gx.chain(in_two_groups(0.1))):
+        found = {p.path: p for p in gx.describe(tx, PARAMS).parameters}
+        assert [p.group for p in found.values()].count("kernels") == 2
+        assert found["layer_0/kernel"].learning_rate == (0.1,)
+        assert found["layer_0/kernel"].weight_decay == {"weight_decay": 0.1}
+        assert found["layer_1/kernel"].multiplier == 0.0
+        for path in ("layer_0/bias", "layer_1/bias", "embed/embedding"):
+            assert found[path].learning_rate == (0.3,)
+            assert found[path].weight_decay == {}
 
 
 def test_masks_show_in_the_column_of_decay():

@@ -4,6 +4,7 @@ import inspect
 import re
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -118,6 +119,23 @@ def test_the_librarys_optimizers_are_in_order(row):
 
 # What depends on more than the order.
 KINDS = {"decay_on_biases_and_norms", "decay_too_strong", "no_clipping"}
+
+
+def test_what_init_refuses_is_a_finding():
+    tx = gx.partition({"biases": (select.path(".*bias"), gx.sgd(0.1))})
+    (finding,) = gx.diagnose(tx, PARAMS, model="transformer", memory_budget=1)
+    assert finding.severity == "error"
+    assert "no group selects some of the parameters" in finding.seen
+    assert "embed/embedding, layer/kernel" in finding.seen
+    (finding,) = gx.diagnose(gx.adam(1e-3), {"steps": np.zeros(3, np.int32)})
+    assert "leaf `steps` is of type int32" in finding.seen
+
+
+def test_everything_in_the_catalog_can_be_diagnosed():
+    params = {"kernel": jnp.ones((4, 3)), "bias": np.ones(3, np.float32), "none": None}
+    for row in CATALOG:
+        for keywords in ({}, {"total_steps": 100, "model": "transformer", "examples": 10}):
+            assert str(gx.diagnose(row.build(), params, **keywords))
 
 
 def test_shapes_are_enough_and_nothing_is_run():

@@ -196,6 +196,11 @@ REFUSED = {
         TypeError,
         ["watches one real number", "float32[3]"],
     ),
+    "no state": (
+        lambda: STOPPER.update(1.0, 2.0),
+        TypeError,
+        ["the state must be what `init` or `update` returned; got 1.0"],
+    ),
     "parameters left out": (
         lambda: STOPPER.update(KEPT, 1.0),
         ValueError,

@@ -163,6 +163,10 @@ def with_state(change):
 
 REFUSED = {
     "no micro-batch": (lambda: call(k=0), "`micro_batches` must be a whole number of at least 1"),
+    "no function": (
+        lambda: gx.accumulated_value_and_grad(jnp.float32(1.0), 2),
+        "`loss_fn` must be a function to the loss; got Array",
+    ),
     "another reduction": (
         lambda: call(reduction="max"),
         "`reduction` must be one of 'mean', 'sum'",

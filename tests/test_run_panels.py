@@ -177,6 +177,11 @@ def test_axes_that_are_passed_choose_the_panels():
     assert axes == mosaic
     assert [len(lines(ax)) for ax in axes.values()] == [2, 1]
     assert len(figure.axes) == 2
+    groups = gx.plot_run(
+        {f"{name}/param_norm": [1.0] for name in "ab"}, {"param_norm": mosaic["loss"]}
+    )
+    assert legend(groups["param_norm"]) == ["a", "b"]
+    assert figure.legends == []
     with pytest.raises(ValueError, match=r"panels of this run are: loss, norms, update_ratio\."):
         gx.plot_run(run, {"norm": mosaic["loss"]})
     with pytest.raises(ValueError, match="`axes` must be a dict from the names of panels"):

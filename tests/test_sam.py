@@ -233,6 +233,26 @@ def test_the_gradient_function_is_asked_for():
         tx.update(params, state, params, grad_fn=lambda p: {"v": p["w"]})
     with pytest.raises(ValueError, match=r"`sam\(...\).update`: leaf `w` is float32\[1\]"):
         tx.update(params, state, params, grad_fn=lambda p: {"w": p["w"][:1]})
+    with pytest.raises(ValueError, match=r"returned Array\(2.*Is it the loss, without `jax.grad`"):
+        tx.update(params, state, params, grad_fn=lambda p: jnp.sum(p["w"]))
+    bare = gx.sam(gx.identity()).update(params["w"], (), params["w"], grad_fn=lambda p: 2 * p)
+    np.testing.assert_allclose(bare[0], 2 * (1 + 0.05 / np.sqrt(2)), rtol=1e-6)
+
+
+def test_the_loss_scale_goes_around_it():
+    """`grad_fn` gives gradients of the loss itself, which nothing behind it may divide."""
+    with pytest.raises(ValueError, match=r"holds `dynamic_loss_scale`.*`dynamic_loss_scale\(sam"):
+        gx.sam(gx.chain(gx.dynamic_loss_scale(gx.sgd(0.1))))
+    params = {"w": jnp.asarray([3.0, -4.0])}
+
+    def loss_fn(params, batch):
+        return 0.5 * batch * jnp.sum(params["w"] ** 2)
+
+    tx = gx.dynamic_loss_scale(gx.sam(gx.sgd(0.1), rho=1.0))
+    step = gx.make_train_step(loss_fn, tx)
+    state, _ = step(gx.TrainState.create(tx, params), jnp.float32(2.0))
+    # w - 0.1 * 2 (w + w / |w|)
+    np.testing.assert_allclose(state.params["w"], (1 - 0.2 * 1.2) * params["w"], rtol=1e-6)
 
 
 def test_bad_distances():

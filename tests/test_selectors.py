@@ -236,6 +236,14 @@ def test_bad_selectors_say_what_is_wrong():
             wrong()
     with pytest.raises(TypeError, match="unsupported operand"):
         select.all & "bias"
+    # They would give one of the selectors, or a bool, which is a mask too.
+    for lost in (
+        lambda: select.decayed and select.path("head/.*"),
+        lambda: select.decayed or select.path("head/.*"),
+        lambda: not select.decayed,
+    ):
+        with pytest.raises(TypeError, match=r"`select\.decayed` is neither true nor false.*`~a`"):
+            lost()
     numbers = select.where(lambda path, leaf: jnp.sum(leaf) > 0)
     with pytest.raises(TypeError, match=r"whether `embed/embedding` .* must be a Python bool"):
         numbers(PARAMS)

@@ -16,7 +16,7 @@ Model = Literal["transformer", "recurrent", "vision", "reinforcement", "sparse",
 
 DIAGNOSIS_RULES: Mapping[str, Rule] = MappingProxyType(
     table(
-        rules_recipe.parameters_without_a_group,
+        rules_recipe.parameters_that_init_refuses,
         rules_order.no_learning_rate,
         rules_order.two_learning_rates,
         rules_order.decay_after_learning_rate,

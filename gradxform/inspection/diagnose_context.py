@@ -158,14 +158,21 @@ class Context:
         state = jax.eval_shape(self.tx.init, self.params)
         return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree.unboxed(state)))
 
+    def calls_a_step(self, block: Block) -> int | None:
+        """How many calls of `update` make a step of a block; None where that is not known."""
+        calls: int | None = 1
+        for wrapper in block.around:
+            if name_of(wrapper) == "accumulate" and calls is not None:
+                every = wrapper.recipe.arguments["every"]
+                calls = calls * every if isinstance(every, int) else None
+        return calls
+
     def steps_of(self, block: Block) -> int | None:
         """How many steps of the run a block sees: fewer where gradients are accumulated."""
-        steps = self.total_steps
-        for wrapper in block.around:
-            if name_of(wrapper) == "accumulate" and steps is not None:
-                every = wrapper.recipe.arguments["every"]
-                steps = max(steps // every, 1) if isinstance(every, int) else None
-        return steps
+        calls = self.calls_a_step(block)
+        if self.total_steps is None or calls is None:
+            return None
+        return max(self.total_steps // calls, 1)
 
     def curve(self, value: Any, block: Block) -> Curve | None:
         """A hyperparameter of a block over the run; None where it is not known beforehand.
@@ -210,7 +217,7 @@ class Context:
 
         A value that is not known beforehand is NaN.
         """
-        for block in self.blocks:
+        for block in filter(lambda block: block.name, self.blocks):
             for name in ("weight_decay", "l2"):
                 value = block.arguments.get(name)
                 if value is not None:

@@ -1,14 +1,13 @@
 """Legends: above the axes or beside their title, where no line can be."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .drawing import DASHES, GREY, Styles, label, line_style, words
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
 
@@ -46,37 +45,26 @@ def lines_of(quantities: list[str], of_one_series: bool, series: int) -> "list[A
     return lines
 
 
-def legend_beside_title(ax: "Axes", handles: "list[Artist]") -> None:
-    """A legend above the axes, beside the title."""
-    ax.legend(
-        handles=handles,
-        loc="lower right",
-        bbox_to_anchor=(1.0, 0.98),
-        ncols=len(handles),
-        frameon=False,
-        fontsize="small",
-        handlelength=1.4,
-        columnspacing=1.0,
-        borderaxespad=0.1,
-    )
+def legend_of_panel(ax: "Axes", handles: "list[Artist]", *, inside: bool) -> None:
+    """A legend above the axes, beside the title; or inside, where there may be no room above."""
+    beside_title = {
+        "loc": "lower right",
+        "bbox_to_anchor": (1.0, 0.98),
+        "ncols": len(handles),
+        "frameon": False,
+        "borderaxespad": 0.1,
+    }
+    place: dict[str, Any] = {"loc": "upper right"} if inside else beside_title
+    ax.legend(handles=handles, fontsize="small", handlelength=1.4, columnspacing=1.0, **place)
 
 
-def legend_of_series(figure: "Figure | None", ax: "Axes", styles: Styles) -> None:
-    """A legend of runs and groups, above the figure where it is ours."""
+def lines_of_series(styles: Styles) -> "list[Artist]":
+    """Lines for a legend of the runs and groups."""
     from matplotlib.lines import Line2D
 
-    handles = [
+    return [
         Line2D(
             [], [], color=color, linestyle=dash, label=label("/".join(filter(None, key)) or "all")
         )
         for key, (color, dash) in styles.items()
     ]
-    if figure is None:
-        before = ax.get_legend()
-        ax.legend(handles=handles, fontsize="small", loc="upper right")
-        if before is not None:
-            ax.add_artist(before)
-    else:
-        figure.legend(
-            handles=handles, loc="outside upper left", ncols=6, frameon=False, fontsize="small"
-        )

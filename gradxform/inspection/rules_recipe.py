@@ -15,14 +15,15 @@ _NO_WEIGHTS = re.compile(r"(?i)(.*/)?(b|bias|[^/]*_bias|offset|beta|gamma|scale)
 _DROPPING = ("step_decay", "piecewise_constant", "cosine_decay")
 
 
-def parameters_without_a_group(context: Context) -> Iterator[Finding]:
-    """Parameters and groups that do not fit: `init` would refuse them."""
+def parameters_that_init_refuses(context: Context) -> Iterator[Finding]:
+    """Parameters that no group covers, selectors that match nothing, leaves that are no numbers."""
     if context.refusal:
         yield Finding(
             severity="error",
             seen=context.refusal,
-            why="`init` refuses these parameters. The other rules have not been applied.",
-            instead="a selector that matches, or `partition(..., default=...)` for the rest.",
+            why="`init` refuses these parameters with this message. The other rules have not been "
+            "applied.",
+            instead="what the message asks for.",
         )
 
 

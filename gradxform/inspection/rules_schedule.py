@@ -1,5 +1,6 @@
 """Rules about learning rates over the run: where they start, and where they end."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -152,11 +153,12 @@ def batch_size_changed_without_rate(context: Context) -> Iterator[Finding]:
     for block, value, _ in context.rates():
         for schedule in schedules_in(value):
             _, arguments = call_of(schedule)
-            counted = arguments.get("steps_per_epoch")
-            steps = context.steps_of(block)
-            if counted is None or (context.total_steps is not None and steps is None):
+            counted, calls = arguments.get("steps_per_epoch"), context.calls_a_step(block)
+            if counted is None or calls is None:
                 continue
-            calls = 1 if steps is None else round((context.total_steps or 1) / steps)
+            steps = context.examples / (context.batch_size * calls)
+            if math.floor(steps) <= counted <= math.ceil(steps):
+                continue
             meant = context.examples / counted / calls
             factor = context.batch_size / meant
             if not 0.8 <= factor <= 1.25:
@@ -168,7 +170,7 @@ def batch_size_changed_without_rate(context: Context) -> Iterator[Finding]:
                     why=f"The schedule is {max(factor, 1 / factor):.3g} times too "
                     f"{'long' if factor > 1 else 'short'}. And a learning rate belongs to a batch "
                     "size: with another batch the noise in the gradient is another.",
-                    instead=f"`steps_per_epoch={context.examples // context.batch_size}`, and "
+                    instead=f"`steps_per_epoch={max(math.floor(steps), 1)}`, and "
                     f"`linear_scaling_rule(rate, {context.batch_size}, {meant:.0f})` for SGD, "
                     "`square_root_scaling_rule` for Adam and its relatives.",
                     reference="Goyal et al., 2017, https://arxiv.org/abs/1706.02677",

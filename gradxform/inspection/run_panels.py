@@ -8,7 +8,7 @@ import numpy as np
 from ..core import check
 from ..core.extra import require_extra
 from .drawing import DASHES, GREY, MARK, Styles, clean, label, line_style, words
-from .legends import legend_beside_title, legend_of_series, lines_of
+from .legends import legend_of_panel, lines_of, lines_of_series
 from .runs import Curve, curves_of
 
 if TYPE_CHECKING:
@@ -115,15 +115,20 @@ def plot_run(metrics: Any, axes: "Mapping[str, Axes] | None" = None) -> "dict[st
         figure, axes = _figure(list(chosen), extra=0.3 * (len(series) > 1))
     styles = {key: line_style(index) for index, key in enumerate(series)}
     skipped = [curve for curve in curves if curve.name == _SKIPPED]
+    named = lines_of_series(styles) if len(series) > 1 else []
     for place, (name, ax) in enumerate(axes.items()):
         handles = _draw(ax, chosen[name], styles)
         bars = _mark_skipped(ax, skipped, styles)
+        if place == 0:
+            handles = [*(named if figure is None else []), *handles, *bars[:1]]
         if figure is None:
             ax.set_xlabel("step")
-        if handles := [*handles, *(bars[:1] if place == 0 else [])]:
-            legend_beside_title(ax, handles)
-    if len(series) > 1:
-        legend_of_series(figure, next(iter(axes.values())), styles)
+        if handles:
+            legend_of_panel(ax, handles, inside=figure is None)
+    if figure is not None and named:
+        figure.legend(
+            handles=named, loc="outside upper left", ncols=6, frameon=False, fontsize="small"
+        )
     return dict(axes)
 
 
@@ -199,6 +204,7 @@ def _draw(ax: "Axes", panel: _Panel, styles: Styles) -> "list[Artist]":
             ha="right",
             color=GREY,
             fontsize="small",
+            bbox={"facecolor": ax.get_facecolor(), "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
         )
     elif panel.name == "fractions":
         ax.set_ylim(-0.04, 1.04)

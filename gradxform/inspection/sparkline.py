@@ -51,8 +51,9 @@ def _points(steps: np.ndarray, values: np.ndarray) -> str:
 
 
 def _short(number: float) -> str:
+    number = float(f"{number:.3g}")
     if number == 0 or abs(number) >= 1e-3:
-        return short(float(f"{number:.3g}"))
+        return short(number)
     digits, _, exponent = f"{number:.2e}".partition("e")
     return f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}"
 

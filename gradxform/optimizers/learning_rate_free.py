@@ -58,8 +58,8 @@ def dowg(
 
     `learning_rate`: a factor of the step size. It is 1.0 in the paper and in optax, where the
     estimated distance grows so fast that it overshoots: networks without normalization, such as
-    the one of `gradxform compare`, then end at chance, whatever `r_eps` is. With 0.5 they train,
-    and what it costs on convex problems and on normalized networks is little or nothing. `r_eps`,
+    the one of `gradxform compare`, then mostly end near chance, whatever `r_eps` is. With 0.5
+    they train; convex problems and normalized networks do about as well with either. `r_eps`,
     `eps`: see `scale_by_dowg`; optax takes the square of `r_eps`. `l2`, `mask`: see
     `add_l2_regularization`; optax calls it `weight_decay`. The other defaults are those of the
     authors' code and optax. State: 4 bytes a parameter.

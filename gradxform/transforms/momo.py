@@ -27,7 +27,7 @@ and before a step that finds its model below the bound already, max(model / 2, g
 Reference: Schaipp, Ohana, Eickenberg, Defazio & Gower, 2023, https://arxiv.org/abs/2305.07583
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,37 +38,7 @@ from ..core.arguments import Decay, DType, LearningRate, NonNegative, Scalar
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates
-
-
-class ScaleByMomoState(NamedTuple):
-    """One average a parameter; the rest is numbers."""
-
-    count: Array  # type: ignore[assignment]  # k: int32, steps taken so far
-    mu: Params  # d_k: structure and shapes of the parameters
-    loss: Array  # F_k: the average of the losses
-    grad_dot_params: Array  # γ_k
-    lower_bound: Array  # f_*: what the last step used, or the estimate for the next one
-    step_size: Array  # τ_k of the last step; 0 before the first
-
-    def metrics(self) -> dict[str, Any]:
-        """What `metrics(state)` shows of it."""
-        return {"step_size": self.step_size, "lower_bound": self.lower_bound}
-
-
-class ScaleByMomoAdamState(NamedTuple):
-    """Two averages a parameter; the rest is numbers."""
-
-    count: Array  # type: ignore[assignment]  # k: int32, steps taken so far
-    mu: Params  # d_k: structure and shapes of the parameters
-    nu: Params  # v_k: likewise, real, never negative
-    loss: Array  # F_k: the average of the losses, from zero
-    grad_dot_params: Array  # γ_k
-    lower_bound: Array  # f_*: what the last step used, or the estimate for the next one
-    step_size: Array  # τ_k of the last step; 0 before the first
-
-    def metrics(self) -> dict[str, Any]:
-        """What `metrics(state)` shows of it."""
-        return {"step_size": self.step_size, "lower_bound": self.lower_bound}
+from .momo_state import ScaleByMomoAdamState, ScaleByMomoState
 
 
 @transformation
