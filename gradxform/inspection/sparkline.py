@@ -25,10 +25,10 @@ def sparkline(value: Any) -> str:
     if not np.isfinite(values).all():
         return "<i>not finite at every step</i>"
     text = html.escape(_in_words(values, end, settles))
+    size = f'width="{_WIDTH}" height="{_HEIGHT}" viewBox="0 0 {_WIDTH} {_HEIGHT}"'
     return (
-        f'<span class="gx-curve"><svg width="{_WIDTH}" height="{_HEIGHT}" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">'
-        f'<title>{text}</title><polyline points="{_points(steps, values)}"/></svg> '
-        f"<small>{text}</small></span>"
+        f'<span class="gx-curve"><svg {size} role="img"><title>{text}</title>'
+        f'<polyline points="{_points(steps, values)}"/></svg> <small>{text}</small></span>'
     )
 
 

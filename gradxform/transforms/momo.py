@@ -27,7 +27,7 @@ and before a step that finds its model below the bound already, max(model / 2, g
 Reference: Schaipp, Ohana, Eickenberg, Defazio & Gower, 2023, https://arxiv.org/abs/2305.07583
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
