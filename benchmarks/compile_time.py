@@ -21,7 +21,7 @@ import processes
 import report
 from processes import CONTENDERS, Worker, summary
 
-STAGES = ("trace_s", "lower_s", "compile_s")
+STAGES = ("trace", "lower", "compile")
 DEFAULTS = "gradxform,optax"
 IMPORTS = {"optax": "import optax", "gradxform": "import gradxform"}
 
@@ -44,20 +44,27 @@ def compare(tree: str, optimizer: str, options: argparse.Namespace) -> list[dict
         **processes.common("compile_time", tree, facts.values()),
     }
 
-    def ratios(name: str, stages: tuple[str, ...]) -> list[float]:
-        return [
-            sum(round_[name][stage] for stage in stages)
-            / sum(round_[base][stage] for stage in stages)
+    def ratio(name: str, stages: tuple[str, ...], unit: str) -> dict[str, float]:
+        sums = [
+            [sum(round_[of][f"{stage}_{unit}"] for stage in stages) for of in (name, base)]
             for round_ in rounds
         ]
+        return summary([ours / theirs for ours, theirs in sums], 3)
+
+    def seconds(name: str, unit: str) -> dict[str, dict[str, float]]:
+        keys = [f"{stage}_{unit}" for stage in STAGES]
+        return {key: summary([round_[name][key] for round_ in rounds], 4) for key in keys}
 
     return [
         {
             "contender": name,
             "what": CONTENDERS[name],
-            **{stage: summary([round_[name][stage] for round_ in rounds], 4) for stage in STAGES},
-            "trace_lower_ratio": summary(ratios(name, STAGES[:2]), 3),
-            "ratio": summary(ratios(name, STAGES), 3),
+            **seconds(name, "s"),
+            **seconds(name, "cpu_s"),
+            "trace_lower_ratio": ratio(name, STAGES[:2], "s"),
+            "trace_lower_cpu_ratio": ratio(name, STAGES[:2], "cpu_s"),
+            "ratio": ratio(name, STAGES, "s"),
+            "cpu_ratio": ratio(name, STAGES, "cpu_s"),
             "program_bytes": facts[name]["program_bytes"],
             "device": facts[name]["device"],
             **common,

@@ -116,15 +116,17 @@ def optimizers(rows: Rows) -> Table:
 def compile_time(rows: Rows) -> Table:
     """The stages from the function to the program."""
     header = ["arrays", "optimizer", "contender", "trace s", "lower s", "compile s"]
-    header += ["trace + lower / optax", "all / optax", "program kB"]
+    base = rows[0]["ratio_to"]
+    header += [f"trace + lower / {base}", "of the processor", f"all / {base}", "of the processor"]
+    header += ["program kB"]
+    ratios = ("trace_lower_ratio", "trace_lower_cpu_ratio", "ratio", "cpu_ratio")
     cells = [
         [
             f"{row['arrays']:,}",
             row["optimizer"],
             row["contender"],
             *(_spread(row[stage]) for stage in ("trace_s", "lower_s", "compile_s")),
-            _spread(row["trace_lower_ratio"]),
-            _spread(row["ratio"]),
+            *(_spread(row[ratio]) for ratio in ratios),
             f"{row['program_bytes'] / 1e3:,.0f}",
         ]
         for row in rows

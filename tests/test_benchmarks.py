@@ -31,7 +31,8 @@ KEYS = {
         *MEMORY,
     },
     "compile_time": {
-        "trace_s", "lower_s", "compile_s", "trace_lower_ratio", "ratio", "ratio_to",
+        "trace_s", "lower_s", "compile_s", "trace_cpu_s", "lower_cpu_s", "compile_cpu_s",
+        "trace_lower_ratio", "trace_lower_cpu_ratio", "ratio", "cpu_ratio", "ratio_to",
         "program_bytes", "repeats",
     },
     "memory": MEMORY,

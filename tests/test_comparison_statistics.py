@@ -1,6 +1,7 @@
 """Standard errors, the paired test and Holm's correction, on numbers worked by hand."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,10 +33,11 @@ def test_the_paired_test_on_numbers_worked_by_hand() -> None:
         ([0.9, 0.8], [0.9, 0.8], 1.0),
         ([math.nan, 0.8], [math.nan, 0.8], 1.0),
         ([0.75, 0.5], [0.5, 0.25], 0.0),
+        (np.float32([349 / 360, 350 / 360]), np.float32([347 / 360, 348 / 360]), 0.0),
         ([0.9, 0.8, 0.7], [0.9, math.nan, 0.7], 0.0),
     ],
 )
-def test_the_paired_test_where_t_has_no_value(a: list[float], b: list[float], p: float) -> None:
+def test_the_paired_test_where_t_has_no_value(a: Any, b: Any, p: float) -> None:
     assert statistics.paired_p_value(np.array(a), np.array(b)) == p
 
 

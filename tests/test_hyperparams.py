@@ -280,3 +280,12 @@ def test_with_float64_enabled_values_are_float64() -> None:
         state = gx.set_hyperparams(state, b1=1 / 7)
         assert float(gx.hyperparams(state)["b1"]) == 1 / 7
         assert_equal(state[0].count, jnp.int32(2))
+
+
+def test_a_tunable_restored_as_numpy_widens_nothing() -> None:
+    """NumPy's float64 would pull float32 parameters with it, or be refused by strict types."""
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"):
+        tx, params = gx.sgd(gx.tunable(1 / 3), momentum=gx.tunable(0.9)), small()
+        state = tx.init(params)
+        restored = jax.tree.map(np.asarray, state)
+        assert_equal(tx.update(params, restored, params), tx.update(params, state, params))

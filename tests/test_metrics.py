@@ -87,6 +87,13 @@ def test_names_that_occur_twice_have_their_group_in_front():
     assert {"skipped_steps", "inner_state/skipped_steps"} <= set(nested)
 
 
+def test_a_norm_that_is_measured_twice_is_told_once():
+    tx = gx.with_metrics(gx.chain(gx.clip_by_global_norm(1.0), gx.adam(0.1)))
+    told = gx.metrics(tx.init(PARAMS))
+    assert [name for name in told if "gradient_norm" in name] == ["gradient_norm"]
+    assert "clipped_norm" in told
+
+
 def test_every_measurement_by_hand():
     tx = gx.with_metrics(
         gx.adamw(0.1),

@@ -32,9 +32,7 @@ def loop(readings, watch="gradient_norm", **arguments):
     memory, skipped = Memory(), []
     for t, x in enumerate(np.asarray(readings, np.float32).astype(float)):
         g = {"g": np.array([x if watch == "gradient_norm" else 1.0])}
-        u = guards.skip_spikes(
-            memory, g, None, lambda g, w: g, watch=watch, value=x, **arguments
-        )
+        u = guards.skip_spikes(memory, g, None, lambda g, w: g, watch=watch, value=x, **arguments)
         if u["g"][0] == 0:
             skipped.append(t)
     return skipped

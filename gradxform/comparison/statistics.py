@@ -7,6 +7,7 @@ import numpy as np
 
 from ..core.extra import require_extra
 
+_ROUNDING = 4 * float(np.finfo(np.float32).eps)  # metrics are computed in float32
 LEVEL = 0.05  # differences are called real at 95 % confidence
 
 
@@ -30,12 +31,13 @@ def paired_p_value(a: np.ndarray, b: np.ndarray) -> float:
       A number in [0, 1]. Equal values give 1; values that differ by the same amount everywhere
       give 0, as do values that are not finite on one side only.
     """
-    difference = np.asarray(a, np.float64) - np.asarray(b, np.float64)
     if np.array_equal(a, b, equal_nan=True):
         return 1.0
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    difference = a - b
     if not np.all(np.isfinite(difference)):
         return 0.0
-    if np.ptp(difference) <= 1e-12 * np.max(np.abs(difference)):
+    if np.ptp(difference) <= _ROUNDING * np.max(np.abs([a, b])):
         return 0.0
     require_extra("compare", "scipy")
     from scipy.stats import ttest_rel

@@ -223,7 +223,9 @@ def step(
     after = state._replace(
         count=numerics.increment(state.count), hyperparams=readings, feedback=feedback
     )
-    return {**readings, **constant, **state.tunables}, after
+    # In JAX's arrays, also where a restored state holds NumPy's: rules round only those.
+    tunables = jax.tree.map(jnp.asarray, state.tunables)
+    return {**readings, **constant, **tunables}, after
 
 
 def _at(name: str, value: Any, count: jax.Array) -> Any:

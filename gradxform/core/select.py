@@ -121,7 +121,8 @@ def _decayed() -> Predicate:
         | path(r"(?i)(.*/)?([^/]*norm|([^/]*_)?(ln|bn)f?)([0-9]+|_[0-9a-z]+)?/.*")
         | path(r"(?i)(.*/)?([^/]*embeddings?|[^/]*(pos|tok|token)_emb[^/]*|wte|wpe|[^/]*_token)")
         | path(
-            r"(?i)(.*/)?((?![^/]*patch)[^/]*emb(ed(dings?|der)?)?(_?[0-9]+)?|wte|wpe)/(w|weight)"
+            r"(?i)(.*/)?((?![^/]*patch)[^/]*emb(ed(dings?|der)?)?(_?[0-9]+)?|wte|wpe"
+            r"|embed_(token|position)s?)/(w|weight)"
         )
     )
     return rule.selects
@@ -141,5 +142,6 @@ case:
     `ln_f`, `block_bn1`;
   - embeddings: the last part ends in embedding or in _token (`cls_token`), holds pos_emb or
     tok_emb, or is wte or wpe; or it is w or weight and the part before it ends in emb, embed,
-    embedding or embedder and does not hold patch: the embedding of patches is a convolution.
+    embedding or embedder and does not hold patch (the embedding of patches is a convolution), or
+    is embed_tokens or embed_positions.
 """

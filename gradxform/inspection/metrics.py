@@ -44,13 +44,28 @@ def metrics(state: State) -> dict[str, Array]:
             "`metrics(state)`: this state holds nothing that tells of itself. Pass the state of "
             "one of gradxform's optimizers, or wrap the transformation in `with_metrics`."
         )
-    places = [(place, name) for place, values in found for name in values]
-    values = [value for _, values in found for value in values.values()]
-    named = dict(zip(keys_of(places), values, strict=True))
+    told = [
+        (place, name, value)
+        for place, values in found
+        for name, value in values.items()
+        if not _measured_outside(place, name, found)
+    ]
+    keys = keys_of([(place, name) for place, name, _ in told])
+    named = {key: value for key, (_, _, value) in zip(keys, told, strict=True)}
     if steps:
         # Where groups or windows count apart, the one that is furthest.
         named["step"] = jax.tree.reduce(jnp.maximum, steps)
     return named
+
+
+def _measured_outside(place: str, name: str, found: list[tuple[str, dict[str, Array]]]) -> bool:
+    """Whether it is a norm that `with_metrics`, further out, has measured for all."""
+    inside = [
+        values
+        for outer, values in found
+        if "update_norm" in values and place.startswith(f"{outer}/inner_state".lstrip("/"))
+    ]
+    return name == "gradient_norm" and bool(inside)
 
 
 def _tells(x: Any) -> bool:

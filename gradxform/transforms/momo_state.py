@@ -7,11 +7,6 @@ from jax import Array
 from ..core.types import Params
 
 
-def _metrics(state: Any) -> dict[str, Any]:
-    """What `metrics(state)` shows of it."""
-    return {"step_size": state.step_size, "lower_bound": state.lower_bound}
-
-
 class ScaleByMomoState(NamedTuple):
     """One average a parameter; the rest is numbers."""
 
@@ -21,7 +16,10 @@ class ScaleByMomoState(NamedTuple):
     grad_dot_params: Array  # γ_k
     lower_bound: Array  # f_*: what the last step used, or the estimate for the next one
     step_size: Array  # τ_k of the last step; 0 before the first
-    metrics = _metrics
+
+    def metrics(self) -> dict[str, Any]:
+        """What `metrics(state)` shows of it."""
+        return {"step_size": self.step_size, "lower_bound": self.lower_bound}
 
 
 class ScaleByMomoAdamState(NamedTuple):
@@ -34,4 +32,7 @@ class ScaleByMomoAdamState(NamedTuple):
     grad_dot_params: Array  # γ_k
     lower_bound: Array  # f_*: what the last step used, or the estimate for the next one
     step_size: Array  # τ_k of the last step; 0 before the first
-    metrics = _metrics
+
+    def metrics(self) -> dict[str, Any]:
+        """What `metrics(state)` shows of it."""
+        return {"step_size": self.step_size, "lower_bound": self.lower_bound}
