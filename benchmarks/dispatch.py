@@ -15,7 +15,7 @@ import processes
 import report
 from processes import CONTENDERS, Worker, able, summary
 
-DEFAULTS = "gradxform,gradxform-bucket,optax"
+DEFAULTS = "gradxform,optax"
 # microseconds of a row: what the worker answers in seconds
 TIMES = {"call_us": "call_s", "returns_us": "returns_s", "empty_us": "empty_call_s"}
 

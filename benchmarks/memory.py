@@ -14,7 +14,7 @@ import processes
 import report
 from processes import CONTENDERS, Worker, able
 
-DEFAULTS = "gradxform,gradxform-bucket,gradxform-usual,optax,optax-usual,by-hand"
+DEFAULTS = "gradxform,gradxform-usual,optax,optax-usual,by-hand"
 
 
 def compare(

@@ -184,6 +184,8 @@ def dispatch(rows: Rows) -> Table:
 
 def tables(rows: Rows) -> list[Table]:
     """The tables of rows of one file."""
+    if not rows:
+        return []
     make = {
         "step_time": step_time,
         "compile_time": compile_time,
@@ -224,11 +226,15 @@ def markdown(table: Table) -> str:
 
 
 def filled(text: str) -> str:
-    """A document with the tables of the files that its comments name."""
+    """A document with the tables of the files that its comments name, where they are there."""
 
     def one(match: re.Match[str]) -> str:
-        rows = json.loads((HERE / match[1]).read_text())
+        path = HERE / match[1]
+        rows = json.loads(path.read_text()) if path.exists() else []
         shown = "\n".join(map(markdown, tables(rows)))
+        picture = Path(match[1]).with_suffix(".png")
+        if (HERE / picture).exists():
+            shown = f"![The ratios of the table below]({picture})\n\n{shown}"
         return f"<!-- rows: {match[1]} -->\n\n{shown}\n<!-- end -->"
 
     def of_device(match: re.Match[str]) -> str:

@@ -23,7 +23,7 @@ import report
 from problem import TOLERANCE, distance
 from processes import CONTENDERS, Worker, able, summary
 
-DEFAULTS = "gradxform,gradxform-bucket,optax,optax-usual,by-hand,torch-foreach,torch-fused"
+DEFAULTS = "gradxform,optax,optax-usual,by-hand,torch-foreach,torch-fused"
 
 
 def compare(

@@ -38,12 +38,12 @@ def another(value: Any) -> Any:
     if isinstance(value, str):
         words = {"zero": "skip", "apply": "skip", "loss": "gradient_norm"}
         return {**words, "sum": "mean", "skip": "propagate"}[value]
+    if isinstance(value, gx.GradientTransformation):
+        return gx.identity()
     if isinstance(value, tuple):
         return value[1:]
     if isinstance(value, dict):
         return {f"another_{name}": x for name, x in value.items()}
-    if isinstance(value, gx.GradientTransformation):
-        return gx.identity()
     assert callable(value), f"say here what else an argument like {value!r} may be"
     return biases
 

@@ -89,6 +89,17 @@ def bias_correction(decay: Value, t: jax.Array) -> jax.Array:
     return -jnp.expm1(t.astype(dtype) * log)
 
 
+def after(value: jax.Array, other: jax.Array) -> jax.Array:
+    """`value`, computed after `other`; both are real scalars.
+
+    XLA overwrites an array in place only if it knows that all that read it come before, and on a
+    CPU it looks at nothing but what is computed from what. (A barrier is gone by then.) So the
+    value is selected by a condition that never holds, which XLA does not see through.
+    """
+    never = (other != other) & (other == other)
+    return jnp.where(never, other.astype(value.dtype), value)
+
+
 def abs_sq(x: Value) -> Value:
     """|x|^2, real also for complex x."""
     if jnp.issubdtype(x.dtype, np.complexfloating):

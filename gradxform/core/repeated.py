@@ -69,7 +69,7 @@ def _type_of_leaf(x: Any) -> Any:
 
 def _repeated(one: Callable[[Any, Any], Any], items: list[Any], shared: Any) -> list[Any]:
     """`[one(item, shared) for item in items]` for items of one type."""
-    arrays, with_arrays = _opened(items[0])
+    _, with_arrays = _opened(items[0])
     common, with_common = _opened(shared)
 
     def alone(arrays: list[Any], common: list[Any]) -> Any:

@@ -5,9 +5,8 @@ A block writes its mathematics as a *leaf rule*, a function of one array and its
     def _lion_rule(g, mu, *, b1, b2):
         return jnp.sign(ema(mu, g, b1)), ema(mu, g, b2)
 
-`lift` runs it over trees. It widens what it hands to the rule to at least float32 and rounds the
-buffers back to their own dtype, so no rule mentions a dtype; it leaves `None` alone; and it names
-the leaf where two trees do not fit.
+`lift` runs it over trees. It widens what it hands to the rule to at least float32, rounds the
+buffers back to their own dtype, leaves `None` alone, and names the leaf where two trees do not fit.
 """
 
 from collections.abc import Callable
@@ -66,7 +65,7 @@ def lift(
     def one(leaf: _Leaf, scalars: dict[str, Any]) -> Any:
         return _applied(rule, leaf, scalars, has_params=params is not None)
 
-    one.__name__ = rule.__name__
+    one.__name__ = getattr(rule, "__name__", "rule")
     for index, result in each(one, given, scalars).items():
         results[index] = result
 

@@ -24,6 +24,7 @@ _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
 _INSTRUCTION = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)$")
 _ARRAY = re.compile(r"(\w+)\[([\d,]*)\]")
 _ALIAS = re.compile(r"\{([\d, ]*)\}: \((\d+), \{[\d, ]*\}")
+_OPERAND = re.compile(r"%([\w.\-]+)")
 _CALLED = re.compile(r"(?:calls|to_apply|body|condition|\w+_computation)=%?([\w.\-]+)")
 _BRANCHES = re.compile(r"branch_computations=\{(.*?)\}")
 # What computes nothing and moves no numbers.
@@ -41,6 +42,7 @@ class Instruction(NamedTuple):
     called: tuple[str, ...]  # the computations inside
     source: str  # what the program was written as, or an argument's name
     is_root: bool
+    operands: tuple[str, ...]  # the names of the instructions that it reads
 
     @property
     def size(self) -> int:
@@ -54,8 +56,10 @@ def _bytes(dtype: str, shape: tuple[int, ...]) -> int:
     return each * math.prod(shape)
 
 
-def compile_named(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
-    """Compile with the names of this function's arguments.
+def compile_named(
+    lowered: jax.stages.Lowered, options: dict[str, Any] | None = None
+) -> jax.stages.Compiled:
+    """Compile with the names of this function's arguments, and with XLA's options if there are any.
 
     The folder of compiled programs may hold the same program with the names of another function.
     """
@@ -63,7 +67,7 @@ def compile_named(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
     update: Any = jax.config.update
     update(_METADATA, True)
     try:
-        return lowered.compile()
+        return lowered.compile(options)
     finally:
         update(_METADATA, before)
 
@@ -116,8 +120,10 @@ def temporaries(program: jax.stages.Compiled) -> int:
     return int(analysis.temp_size_in_bytes)
 
 
-def unaliased(program: jax.stages.Compiled, returned: tuple[str, ...]) -> list[str]:
-    """The results that are not written into the argument they replace.
+def unaliased(
+    program: jax.stages.Compiled, returned: tuple[str, ...], at_least: int = 0
+) -> list[str]:
+    """The results of so many bytes that are not written into the argument they replace.
 
     Args:
       program: from `compile_named`.
@@ -130,6 +136,8 @@ def unaliased(program: jax.stages.Compiled, returned: tuple[str, ...]) -> list[s
       of a hyperparameter, is no argument of it and is not listed.
     """
     numbers = arguments(program)
+    computations, entry = _parsed(_text(program))
+    sizes = {x.source: x.size for x in computations[entry] if x.opcode == "parameter"}
     structure: Any = program.out_tree
     results = structure.unflatten(range(structure.num_leaves))
     aliased = aliases(program)
@@ -138,7 +146,8 @@ def unaliased(program: jax.stages.Compiled, returned: tuple[str, ...]) -> list[s
         name = f"{returned[path[0].idx]}{keystr(path[1:])}"
         if returned[path[0].idx] and name in numbers.values():
             number = aliased.get(index)
-            if number is None or numbers[number] != name:
+            paired = number is not None and numbers[number] == name
+            if not paired and sizes[name] >= at_least:
                 missing.append(name)
     return missing
 
@@ -214,4 +223,5 @@ def _instruction(match: re.Match[str]) -> Instruction:
         tuple(called),
         source[1].replace("\\'", "'") if source else "",
         bool(root),
+        tuple(_OPERAND.findall(rest.split("), ", 1)[0])),
     )

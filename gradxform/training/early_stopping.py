@@ -70,6 +70,10 @@ class EarlyStopping:
           state: the state before it.
           value: the reading, a real number of any type. NaN never improves.
           params: what the reading is of, where `init` was given such.
+
+        Raises:
+          TypeError: the reading is no real scalar.
+          ValueError: the parameters are not those that `init` was given.
         """
         call = "early_stopping(...).update(state, value, params)"
         if not isinstance(state, EarlyStoppingState):

@@ -66,6 +66,11 @@ def _adadelta_rule(
     g: Array, e_g: Array, e_x: Array, *, rho: Value, eps: Value
 ) -> tuple[Array, Array, Array]:
     """(g_t, E[g²], E[u²]) -> (u_t, E[g²], E[u²])."""
-    e_g = numerics.ema(e_g, numerics.abs_sq(g), rho)
-    u = numerics.divide(jnp.sqrt(e_x + eps) * g, jnp.sqrt(e_g + eps))
-    return u, e_g, numerics.ema(e_x, numerics.abs_sq(u), rho)
+    square = numerics.abs_sq(g)
+    e_g = numerics.ema(e_g, square, rho)
+    e_x = numerics.ema(e_x, numerics.divide((e_x + eps) * square, e_g + eps), rho)
+    # sqrt(e_x + eps) / sqrt(e_g + eps) with the e_x before, written with the new one, so that
+    # each number is read where it is overwritten and nowhere else: XLA would keep u_t for both
+    # loops, an array more to write and to read twice. All terms are positive: no digits cancel.
+    size = numerics.divide(e_x + rho * eps, rho * (e_g + eps) + (1.0 - rho) * square)
+    return jnp.sqrt(size) * g, e_g, e_x

@@ -85,5 +85,7 @@ def _belief_rule(
 ) -> tuple[Array, Array, Array]:
     """(g_t, m_{t-1}, s_{t-1}) -> (u_t, m_t, s_t), with c = 1 - b^t."""
     mu = numerics.ema(mu, g, b1)
-    nu = numerics.ema(nu, numerics.abs_sq(g - mu), b2) + eps
+    # `eps` is added to the new term first: XLA repeats an addition to the sum in the loop of the
+    # parameters, which then reads the old s_t, so that it cannot be overwritten in place.
+    nu = b2 * nu + ((1.0 - b2) * numerics.abs_sq(g - mu) + eps)
     return numerics.divide(mu / c1, jnp.sqrt(nu / c2) + eps), mu, nu

@@ -98,8 +98,12 @@ def _cocob_rule(
     size = jnp.abs(g)
     largest = jnp.maximum(largest, size)
     total = total + size
-    reward = jnp.maximum(reward - jnp.real(jnp.conj(g) * (p - start)), 0.0)
+    gain = -jnp.real(jnp.conj(g) * (p - start))
+    # max(reward + gain, 0). XLA repeats a maximum with a constant in the loop of the parameters,
+    # which then reads the old reward, so that it cannot be overwritten in place. What two loops
+    # have in common it writes to an array of its own; so p - start is written in two ways.
+    reward = reward + jnp.maximum(gain, -reward)
     grad_sum = grad_sum + g
     fraction = numerics.divide(grad_sum, jnp.maximum(total + largest, alpha * largest))
     bet = fraction * (1.0 + numerics.divide(reward, largest))
-    return (p - start) + bet, start, largest, total, reward, grad_sum
+    return bet - (start - p), start, largest, total, reward, grad_sum

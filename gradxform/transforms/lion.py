@@ -56,4 +56,10 @@ def scale_by_lion(
 
 def _lion_rule(g: Array, mu: Array, *, b1: Value, b2: Value) -> tuple[Array, Array]:
     """(g_t, m_{t-1}) -> (u_t, m_t)."""
-    return jnp.sign(numerics.ema(mu, g, b1)), numerics.ema(mu, g, b2)
+    new = numerics.ema(mu, g, b2)
+    if isinstance(b2, float) and b2 > 0 and not (isinstance(b1, float) and b1 > 2 * b2):
+        # The same mean from m_t: b1 m + (1 - b1) g = (b1 / b2) m_t + (1 - b1 / b2) g. The loop of
+        # the parameters then does not read m_{t-1}, which XLA would copy to overwrite it. It is as
+        # exact unless b1 / b2, by which it multiplies the rounding of m_t, is large.
+        return jnp.sign(numerics.ema(new, g, b1 / b2)), new
+    return jnp.sign(numerics.ema(mu, g, b1)), new

@@ -150,7 +150,9 @@ def scale_by_prodigy(
         )
         chosen = mask_tree("scale_by_prodigy", mask, params)
         updates = decayed(updates, params, chosen, weight_decay, 1.0)
-        updates = tree.lift(scale_rule, updates, factor=gamma * state.d)
+        # Behind the numerator, which reads the parameters: they can then be overwritten in place.
+        factor = numerics.after(gamma * state.d, numerator)
+        updates = tree.lift(scale_rule, updates, factor=factor)
         return updates, ScaleByProdigyState(
             t, mu, nu, grad_sum, state.init_params, d, d_max, numerator
         )

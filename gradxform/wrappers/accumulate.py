@@ -91,6 +91,9 @@ def accumulate(
     Returns:
       A transformation with state `AccumulateState`: 4 bytes a parameter (none with `every=1`)
       beside the state of `inner`.
+
+    Raises:
+      ValueError: by `update`: a weight, or an argument that is `reduced`, that is no real scalar.
     """
     single, mean = every == 1, reduction == "mean"
 

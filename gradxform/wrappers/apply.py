@@ -1,5 +1,7 @@
 """The end of a step: parameters plus updates."""
 
+from typing import Any, cast
+
 import jax
 import jax.numpy as jnp
 
@@ -30,7 +32,7 @@ def apply_updates(params: Params, updates: Updates) -> Params:
     tree.require_trainable("apply_updates(params, updates)", moved)
 
     leaves, structure = jax.tree.flatten(updates, is_leaf=_is_none)
-    old = structure.flatten_up_to(params)
+    old: list[Params] = cast(Any, structure).flatten_up_to(params)
     pairs = {i: (u, p) for i, (u, p) in enumerate(zip(leaves, old, strict=True)) if u is not None}
     sums = each(_sum, pairs, None)
     return jax.tree.unflatten(structure, [sums.get(i, p) for i, p in enumerate(old)])

@@ -42,6 +42,9 @@ def masked(inner: Transformation, mask: Mask) -> InitUpdate:
 
     Returns:
       A transformation with the state that `inner` has for the selected parameters.
+
+    Raises:
+      ValueError: by `init` and `update`: a selector that matches nothing; with the paths there are.
     """
 
     def init(params: Params) -> State:
@@ -72,6 +75,9 @@ def freeze(inner: Transformation, mask: Mask) -> InitUpdate:
 
     Returns:
       A transformation with the state that `inner` has for the other parameters.
+
+    Raises:
+      ValueError: by `init` and `update`: a selector that matches nothing; with the paths there are.
     """
     check.require(mask is not None, "`mask` says which parameters are frozen; see `select.path`.")
 

@@ -96,6 +96,9 @@ def dynamic_loss_scale(
 
     Returns:
       A transformation with state `DynamicLossScaleState`: six scalars more than `inner`.
+
+    Raises:
+      ValueError: `init_scale` is out of its bounds, or `inner` holds a `dynamic_loss_scale` too.
     """
     for name, bound, beyond in (
         ("min_scale", min_scale, min_scale > init_scale),

@@ -68,6 +68,10 @@ def sam(
     Returns:
       A transformation with the state of `inner`. optax's in its opaque mode takes an optimizer
       for the climb, and is NaN where the gradient is zero; here ε = 0 then.
+
+    Raises:
+      ValueError: `inner` holds a `dynamic_loss_scale`; by `update`: what `grad_fn` returns does not
+        fit the parameters.
     """
 
     require_not_inside(

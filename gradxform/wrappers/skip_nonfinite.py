@@ -58,6 +58,9 @@ def skip_nonfinite(
 
     Returns:
       A transformation with state `SkipNonfiniteState`: four counters more than `inner`.
+
+    Raises:
+      ValueError: `inner` holds a `dynamic_loss_scale`.
     """
     check.require(
         max_consecutive is not None or on_exceeded == "skip",

@@ -91,6 +91,9 @@ def skip_spikes(
     Returns:
       A transformation with state `SkipSpikesState`: `window` numbers and six counters more than
       `inner`.
+
+    Raises:
+      ValueError: `inner` holds a `dynamic_loss_scale`, or `warmup` is more than `window`.
     """
     check.require(window >= 2, f"`window` must be at least 2, for a deviation; got {window}.")
     needed = max(2, window // 2) if warmup is None else warmup

@@ -150,6 +150,7 @@ ROWS = (
         plain={"eps": 0.0, "weight_decay": 0.0},
         state_bytes=16,
         narrow_state=True,
+        read_twice=True,
     ),
     Row(
         "ademamix",
@@ -174,6 +175,7 @@ ROWS = (
         plain={"eps": 0.0, "weight_decay": 0.0},
         state_bytes=8,
         narrow_state=True,
+        read_twice=True,
     ),
     Row(
         "mars",
@@ -187,6 +189,7 @@ ROWS = (
         coordinate_local=False,
         state_bytes=12,
         narrow_state=True,
+        read_twice=True,
     ),
 )
 

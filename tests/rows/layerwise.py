@@ -69,6 +69,7 @@ ROWS = (
         degree=0,
         state_bytes=8,
         narrow_state=True,
+        read_twice=True,
     ),
     # One rate for each array
     Row(
@@ -200,6 +201,7 @@ ROWS = (
         degree=1,
         state_bytes=4,
         narrow_state=True,
+        read_twice=True,
     ),
     Row(
         "optimistic_adam",
@@ -211,6 +213,8 @@ ROWS = (
         plain={"eps": 0.0},
         state_bytes=12,
         narrow_state=True,
+        read_twice=True,
+        written_out=1,
     ),
     Row(
         "scale_by_polyak",

@@ -194,6 +194,7 @@ ROWS = (
         coordinate_local=False,
         state_bytes=12,
         narrow_state=True,
+        read_twice=True,
     ),
     Row(
         "scale_by_cocob",

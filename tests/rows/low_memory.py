@@ -73,5 +73,6 @@ ROWS = (
         state_bytes=4.008,
         like_params=False,
         narrow_state=True,
+        read_twice=True,
     ),
 )

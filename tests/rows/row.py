@@ -39,6 +39,11 @@ class Row:
         what they become or takes a gradient at a point near by.
       wide_updates: whether the updates of 16-bit parameters stay in float32.
       copies: how many of the buffers are copies of the parameters, in the parameters' own dtype.
+      read_twice: whether an old buffer is read by two loops of the compiled update, of which one
+        overwrites it, and nothing that is computed tells XLA which comes first
+        (`test_compiled_updates.py`).
+      written_out: how many arrays XLA writes besides the results, because two loops share what it
+        takes more reading to compute twice.
     """
 
     name: str
@@ -62,6 +67,8 @@ class Row:
     rounds_params: bool = False
     wide_updates: bool = False
     copies: int = 0
+    read_twice: bool = False
+    written_out: int = 0
     variant: str = ""
 
     @property
