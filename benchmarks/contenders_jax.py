@@ -42,11 +42,6 @@ def gradxform(optimizer: str) -> Program:
     return Program(tx.init, gx.make_update_step(tx))
 
 
-def bucketed(optimizer: str) -> Program:
-    tx = gx.bucket(optimizers.gradxform(optimizer))
-    return Program(tx.init, gx.make_update_step(tx))
-
-
 def _update_and_apply(tx: Any, params: Tree, state: Tree, grads: Tree, extra: dict[str, Any]):
     updates, state = tx.update(grads, state, params, **extra)
     return optax.apply_updates(params, updates), state
@@ -120,7 +115,6 @@ def by_hand(optimizer: str) -> Program:
 
 PROGRAMS: dict[str, Callable[[str], Program]] = {
     "gradxform": gradxform,
-    "gradxform-bucket": bucketed,
     "gradxform-usual": lambda optimizer: usual(optimizers.gradxform(optimizer)),
     "optax": with_optax,
     "optax-usual": lambda optimizer: usual(optimizers.with_optax(optimizer)),

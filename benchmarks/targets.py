@@ -79,7 +79,7 @@ def _accumulating(k: int, key: str) -> Callable[[Rows], float]:
     return figure
 
 
-GPT2, MANY, LAYER = "step_time_gpt2", "step_time_many", "step_time_gpt2-layer"
+GPT2, LAYER = "step_time_gpt2", "step_time_gpt2-layer"
 TARGETS = (
     Target(
         "GPT-2, clip + AdamW: time / optax",
@@ -106,12 +106,6 @@ TARGETS = (
         1.0,
         GPT2,
         _times("adamw", "gradxform", "torch-fused"),
-    ),
-    Target(
-        "1,000 arrays of 64, AdamW with `bucket`: time / optax",
-        0.5,
-        MANY,
-        _times("adamw", "gradxform-bucket", "optax"),
     ),
     Target(
         "1,000 arrays of 64, AdamW: trace + lower / optax",
