@@ -163,6 +163,18 @@ def test_in_scan_and_vmap():
     np.testing.assert_allclose(told["update_norm"][1, 0], 2 * told["update_norm"][0, 0], rtol=1e-5)
 
 
+def test_what_was_told_outlives_a_step_that_donates_the_state():
+    tx = gx.chain(gx.clip_by_global_norm(1.0), gx.adam(gx.tunable(0.1)))
+    step = gx.make_update_step(tx)
+    params, state = jax.tree.map(jnp.array, PARAMS), tx.init(PARAMS)
+    told = []
+    for t in range(3):
+        params, state = step(params, state, at(GRADS, t))
+        told.append(gx.metrics(state))
+    assert [int(x["step"]) for x in told] == [1, 2, 3]
+    assert all(np.isfinite(list(map(float, x.values()))).all() for x in told)
+
+
 def test_in_nnx():
     model = nnx.Linear(3, 2, rngs=nnx.Rngs(0))
     tx = gx.with_metrics(gx.chain(gx.clip_by_global_norm(1.0), gx.adam(0.1)), every=1)
@@ -204,3 +216,13 @@ def test_bad_input_says_what_is_wrong():
             gx.with_metrics(gx.adam(0.1), groups=groups)
     with pytest.raises(ValueError, match=r"groups\['a'\]=select.path\('x'\).*matches none"):
         gx.with_metrics(gx.adam(0.1), groups={"a": select.path("x")}).init(PARAMS)
+
+
+def test_what_was_logged_can_be_diagnosed():
+    tx = gx.with_metrics(gx.adam(1e-3), every=1)
+    seen, _ = run(tx, 6)
+    logged = [told for *_, told in seen]
+    stacked = {name: np.array([told[name] for told in logged]) for name in logged[0]}
+    as_logged, as_curves = gx.diagnose_run(logged), gx.diagnose_run(stacked)
+    assert [f.rule for f in as_logged] == [f.rule for f in as_curves]
+    assert "update_ratio_too_large" not in [f.rule for f in as_logged]

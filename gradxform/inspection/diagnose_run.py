@@ -1,6 +1,6 @@
 """What is wrong with a training, from the curves that it left."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -31,7 +31,11 @@ RUN_RULES: Mapping[str, Rule] = MappingProxyType(
 """The rules of `diagnose_run` by name: functions of a `Run` that give `Finding`s."""
 
 
-def diagnose_run(metrics: Mapping[str, Any], *, rules: Mapping[str, Rule] = RUN_RULES) -> Diagnosis:
+def diagnose_run(
+    metrics: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    *,
+    rules: Mapping[str, Rule] = RUN_RULES,
+) -> Diagnosis:
     """Say what is wrong with a training, finished or running, from its metrics.
 
         print(diagnose_run({"loss": losses, "gradient_norm": norms}))
@@ -39,7 +43,8 @@ def diagnose_run(metrics: Mapping[str, Any], *, rules: Mapping[str, Rule] = RUN_
     Each rule looks for the metrics that it needs, and stays silent where they are not there.
 
     Args:
-      metrics: arrays over the steps, by name. NaN stands for a step at which something was not
+      metrics: arrays over the steps, by name, or a list of what was logged, one dict of numbers
+        after the other, as `plot_run` takes it. NaN stands for a step at which something was not
         measured, such as the validation loss. Known are `loss`, `validation_loss`,
         `learning_rate`, `gradient_norm`, `clipped_norm`, `clip_fraction`, `update_norm`,
         `param_norm`, `update_ratio` (the norm of the update over that of the parameters),
@@ -54,10 +59,13 @@ def diagnose_run(metrics: Mapping[str, Any], *, rules: Mapping[str, Rule] = RUN_
     Raises:
       TypeError: something that is no dict of one-dimensional real arrays.
     """
+    if isinstance(metrics, list | tuple) and all(isinstance(x, Mapping) for x in metrics):
+        names = dict.fromkeys(name for logged in metrics for name in logged)
+        metrics = {name: [logged.get(name, np.nan) for logged in metrics] for name in names}
     if not isinstance(metrics, Mapping) or not metrics:
         raise TypeError(
             "`diagnose_run(metrics)`: `metrics` must be a dict from names to arrays over the "
-            f"steps; got {check.brief(metrics)}."
+            f"steps, or a list of dicts of numbers; got {check.brief(metrics)}."
         )
     run = Run({str(name): _series(name, values) for name, values in metrics.items()})
     length = max(len(values) for values in run.metrics.values())

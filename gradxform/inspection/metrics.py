@@ -30,7 +30,8 @@ def metrics(state: State) -> dict[str, Array]:
 
     Returns:
       A dict of 0-d arrays on the device, in the order of the state; nothing is copied to the host.
-      It can be returned from `jit` and stacked by `scan`. A name that occurs twice has the names
+      They are arrays of their own, and stay when a step that donates the state has run. The dict
+      can be returned from `jit` and stacked by `scan`. A name that occurs twice has the names
       of its groups and links in front, as in `hyperparams`.
 
     Raises:
@@ -55,7 +56,7 @@ def metrics(state: State) -> dict[str, Array]:
     if steps:
         # Where groups or windows count apart, the one that is furthest.
         named["step"] = jax.tree.reduce(jnp.maximum, steps)
-    return named
+    return {name: jnp.copy(value) for name, value in named.items()}
 
 
 def _measured_outside(place: str, name: str, found: list[tuple[str, dict[str, Array]]]) -> bool:
