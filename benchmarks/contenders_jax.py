@@ -38,7 +38,10 @@ class Program(NamedTuple):
 
 
 def gradxform(optimizer: str) -> Program:
-    tx = optimizers.gradxform(optimizer)
+    return _updating(optimizers.gradxform(optimizer))
+
+
+def _updating(tx: gx.GradientTransformation) -> Program:
     return Program(tx.init, gx.make_update_step(tx))
 
 
@@ -115,6 +118,7 @@ def by_hand(optimizer: str) -> Program:
 
 PROGRAMS: dict[str, Callable[[str], Program]] = {
     "gradxform": gradxform,
+    "gradxform-bucket": lambda optimizer: _updating(gx.bucket(optimizers.gradxform(optimizer))),
     "gradxform-usual": lambda optimizer: usual(optimizers.gradxform(optimizer)),
     "optax": with_optax,
     "optax-usual": lambda optimizer: usual(optimizers.with_optax(optimizer)),

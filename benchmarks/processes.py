@@ -22,6 +22,7 @@ RESULTS = HERE / "results"
 
 CONTENDERS = {
     "gradxform": "gradxform, make_update_step(tx)",
+    "gradxform-bucket": "gradxform, make_update_step(bucket(tx))",
     "gradxform-usual": "gradxform, step(grads, state, params), donated",
     "optax": "optax, step(params, state, grads), donated",
     "optax-usual": "optax, step(grads, state, params), donated",

@@ -119,6 +119,15 @@ TARGETS = (
         "compile_time",
         _compiling("many", "clip-adamw", "ratio"),
     ),
+    *(
+        Target(
+            f"1,000 arrays of 64, {text}: time with `bucket` / optax",
+            0.5,
+            "step_time_many",
+            _times(optimizer, "gradxform-bucket", "optax"),
+        )
+        for text, optimizer in (("AdamW", "adamw"), ("clip + AdamW", "clip-adamw"))
+    ),
     Target("optimizers slower than optax's, alone", 0, LAYER, _above("")),
     Target("optimizers slower than optax's, behind clipping", 0, LAYER, _above("clip-")),
     *(

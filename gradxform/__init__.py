@@ -9,12 +9,16 @@ from .comparison.diagnose_comparison import (
     COMPARISON_RULES as COMPARISON_RULES,
     diagnose_comparison as diagnose_comparison,
 )
+from .comparison.ranges import Range as Range
 from .comparison.result import (
     CandidateResult as CandidateResult,
     Comparison as Comparison,
     Reference as Reference,
+    load_comparison as load_comparison,
 )
 from .comparison.task import Task as Task
+from .comparison.tune import tune as tune
+from .comparison.tuning import Tuning as Tuning
 
 # What every transformation is made with
 from .core import numerics as numerics, select as select, tree as tree
@@ -115,6 +119,19 @@ from .optimizers.sgd import sgd as sgd
 from .optimizers.signs import rprop as rprop, sign_sgd as sign_sgd, signum as signum
 from .optimizers.sophia import sophia as sophia
 
+# Where the state lives
+from .placement.offload import offload_to_host as offload_to_host
+from .placement.sharding import (
+    StateBytes as StateBytes,
+    state_bytes as state_bytes,
+    state_sharding as state_sharding,
+)
+from .placement.transfer import Transfer as Transfer, transfer_state as transfer_state
+from .placement.transfer_report import (
+    TransferEntry as TransferEntry,
+    TransferReport as TransferReport,
+)
+
 # Schedules: step -> value
 from .schedules.batch_size import (
     linear_scaling_rule as linear_scaling_rule,
@@ -153,6 +170,7 @@ from .schedules.shapes import (
 )
 
 # Around the optimizer
+from .training.apply_gradients import apply_gradients as apply_gradients
 from .training.early_stopping import (
     EarlyStopping as EarlyStopping,
     EarlyStoppingState as EarlyStoppingState,
@@ -329,6 +347,7 @@ from .wrappers.averages import (
     average_params as average_params,
     ema_params as ema_params,
 )
+from .wrappers.bucket import Bucketed as Bucketed, bucket as bucket
 from .wrappers.cautious import cautious as cautious
 from .wrappers.chain import chain as chain, named_chain as named_chain
 from .wrappers.evaluation import eval_params as eval_params

@@ -11,6 +11,7 @@ from rows import (
     adam_successors,
     adaptive_rate,
     averages,
+    bucket,
     decay,
     foundation,
     groups,
@@ -19,6 +20,7 @@ from rows import (
     learning_rate_free,
     low_memory,
     metrics,
+    placement,
     schedules,
     shaping,
     wrappers,
@@ -39,8 +41,10 @@ CATALOG: tuple[Row, ...] = (
     *metrics.ROWS,
     *wrappers.ROWS,
     *averages.ROWS,
+    *bucket.ROWS,
     *guards.ROWS,
     *accumulation.ROWS,
+    *placement.ROWS,
 )
 SCHEDULES: tuple[ScheduleRow, ...] = (*schedules.ROWS,)
 
@@ -56,9 +60,13 @@ FUNCTIONS: tuple[str, ...] = (
     "reduce_on_plateau",
     "make_train_step",
     "make_update_step",
+    "state_sharding",
+    "state_bytes",
+    "apply_gradients",
     "early_stopping",
     "hyperparams",
     "set_hyperparams",
+    "transfer_state",
     "describe",
     "plot_schedule",
     "plot_run",
@@ -91,4 +99,6 @@ FUNCTIONS: tuple[str, ...] = (
     "optimizer",
     "schedule",
     "compare",
+    "tune",
+    "load_comparison",
 )

@@ -11,6 +11,7 @@ from twins import (
     adam_successors,
     adaptive_rate,
     averages,
+    bucket,
     decay,
     foundation,
     groups,
@@ -18,6 +19,7 @@ from twins import (
     layerwise,
     low_memory,
     metrics,
+    placement,
     schedules,
     shaping,
     wrappers,
@@ -50,8 +52,10 @@ TWINS = _named_like_a_factory(
     groups,
     wrappers,
     averages,
+    bucket,
     guards,
     accumulation,
+    placement,
 )
 SCHEDULE_TWINS = _named_like_a_factory(schedules)
 

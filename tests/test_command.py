@@ -6,10 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from comparisons import comparison, result
 
+import gradxform as gx
 from gradxform.comparison import command
+from gradxform.comparison.record import ARRAYS
 
 TINY = ["--seeds", "2", "--steps", "20", "--batch-size", "32", "--learning-rates", "0.01,0.1", "1"]
 
@@ -37,9 +40,11 @@ def test_a_whole_run_leaves_a_table_a_picture_and_a_json(tmp_path: Path) -> None
     for name in ("sgd", "adam", "logistic", "nearest"):
         assert name in rows
     assert "digits: 20 steps of 32 examples, 2 seeds" in out
-    assert "Written: new/folder/comparison.json and new/folder/comparison.png" in out
+    paths = [f"new/folder/comparison.{kind}" for kind in ("html", "png", "json")]
+    assert f"Written: {paths[0]}, {paths[1]} and {paths[2]}" in out
     folder = tmp_path / "new" / "folder"
-    assert sorted(p.name for p in folder.iterdir()) == ["comparison.json", "comparison.png"]
+    assert sorted(str(p.relative_to(tmp_path)) for p in folder.iterdir()) == sorted(paths)
+    assert gx.load_comparison(folder / "comparison.json").complete
     assert (folder / "comparison.png").read_bytes().startswith(b"\x89PNG")
     found = json.loads((folder / "comparison.json").read_text())
     assert found["complete"] is True
@@ -70,7 +75,7 @@ sys.exit(command.main(sys.argv[1:]))
 
 
 def test_an_interrupted_run_leaves_what_had_finished(tmp_path: Path) -> None:
-    few = ["--optimizers", "sgd,adam,lion", "--seeds", "1", "--learning-rates", "0.01"]
+    few = ["--optimizers", "sgd,adam", "--seeds", "2", "--learning-rates", "0.01", "--steps", "20"]
     process = started("-c", INTERRUPTED, "compare", *few, "--out", str(tmp_path))
     path = tmp_path / "comparison.json"
     out, err = process.communicate(timeout=300)
@@ -80,8 +85,23 @@ def test_an_interrupted_run_leaves_what_had_finished(tmp_path: Path) -> None:
     found = json.loads(path.read_text())
     assert found["complete"] is False
     assert [candidate["name"] for candidate in found["candidates"]] == ["sgd"]
-    assert line == f"Interrupted: 1 of 3 optimizers had finished; their results are in {path}."
+    assert line == (
+        f"Interrupted: 1 of 2 optimizers had finished; their results are in {path}. Go on with "
+        "`--resume`."
+    )
     assert [p.name for p in tmp_path.iterdir()] == ["comparison.json"]
+
+    words = ["-m", "gradxform", "compare", *few, "--out"]
+    out, err = started(*words, str(tmp_path), "--resume").communicate(timeout=300)
+    assert err == ""
+    assert "Written: " in out
+    whole = tmp_path / "whole"
+    assert started(*words, str(whole)).communicate(timeout=300)[1] == ""
+    ours, theirs = gx.load_comparison(path), gx.load_comparison(whole / "comparison.json")
+    assert ours.names == theirs.names == ("sgd", "adam")
+    for one, other in zip(ours.results, theirs.results, strict=True):
+        for name in ARRAYS.values():
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
 def test_results_of_a_new_run_do_not_stand_beside_an_old_picture(
@@ -136,8 +156,9 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--optimizers"], "argument --optimizers: expected at least one argument"),
         (
             ["--seed", "3"],
-            "unknown option `--seed`. Did you mean `--seeds`? Known are: --batch-size, --help, "
-            "--learning-rates, --optimizers, --out, --seeds, --steps.",
+            "unknown option `--seed`. Did you mean `--seeds`? Known are: --batch-size, --budget, "
+            "--help, --learning-rates, --optimizers, --out, --resume, --seeds, --steps, --task, "
+            "--tune.",
         ),
         (["--quick=yes"], "unknown option `--quick`. Known are: --batch-size"),
         (["--seeds", "0"], "argument --seeds: must be a whole number of at least 1; got '0'"),
@@ -152,6 +173,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--learning-rates", "nan"], "argument --learning-rates: must be numbers above 0"),
         (["--learning-rates", "1e999"], "argument --learning-rates: must be numbers above 0"),
         (["--learning-rates", "fast"], "argument --learning-rates: must be numbers above 0"),
+        (["--task", "txt"], "unknown task `txt`. Did you mean `text`? Known are: digits, rnn, spa"),
         (["--learning-rates", ","], "argument --learning-rates: no number"),
     ],
 )
@@ -186,7 +208,7 @@ def test_a_folder_that_cannot_be_written_is_refused(
 
 
 @pytest.mark.usefixtures("untrained")
-@pytest.mark.parametrize("package", ["sklearn", "scipy", "rich", "matplotlib"])
+@pytest.mark.parametrize("package", ["sklearn", "scipy", "rich", "matplotlib", "jinja2"])
 def test_without_the_extra_the_command_says_what_to_install(
     package: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -201,13 +223,14 @@ def test_without_a_command_the_known_ones_are_listed(capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit) as stopped:
         command.main([])
     assert stopped.value.code == 2
-    assert "{show,compare}" in capsys.readouterr().err
+    assert "{show,report,compare}" in capsys.readouterr().err
 
 
 def test_importing_the_library_leaves_the_extra_alone() -> None:
     code = (
         "import sys, gradxform, gradxform.comparison.command\n"
-        "print([m for m in ('sklearn', 'scipy', 'rich', 'matplotlib') if m in sys.modules])"
+        "extra = ('sklearn', 'scipy', 'rich', 'matplotlib', 'jinja2')\n"
+        "print([m for m in extra if m in sys.modules])"
     )
     out, err = started("-c", code).communicate(timeout=100)
     assert (out.strip(), err) == ("[]", "")

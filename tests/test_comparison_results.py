@@ -10,8 +10,9 @@ import pytest
 from comparisons import BEST, NEAR, comparison, printed, result, three
 
 from gradxform.comparison import statistics
-from gradxform.comparison.figure import figure, save_figure
-from gradxform.comparison.record import save, to_json
+from gradxform.comparison.environment import environment
+from gradxform.comparison.figure import figure
+from gradxform.comparison.record import to_json
 from gradxform.comparison.report import notes, title
 from gradxform.comparison.result import Reference
 
@@ -129,7 +130,7 @@ def test_the_picture_shows_every_candidate_and_its_choice(tmp_path: Path) -> Non
     assert [float(ring.get_xdata()[0]) for ring in rings] == [0.01] * 3
     assert float(rings[1].get_ydata()[0]) == pytest.approx(100 * np.mean(BEST))
     assert title(c) in picture.get_suptitle()
-    save_figure(c, tmp_path / "a.png")
+    c.save_figure(tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
 
@@ -140,7 +141,7 @@ def test_a_picture_can_be_drawn_of_perfect_and_of_hopeless_runs(
 ) -> None:
     perfect = result("perfect", validation=[[1.0], [0.0]], test=[[1.0], [0.0]])
     lost = result("lost", validation=[[math.nan], [math.nan]], test=[[math.nan]] * 2)
-    save_figure(comparison(perfect, lost, percent=percent), tmp_path / "a.png")
+    comparison(perfect, lost, percent=percent).save_figure(tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 10_000
 
 
@@ -160,6 +161,7 @@ def test_the_json_is_strict_and_holds_what_repeating_needs() -> None:
         target=0.96,
         references=(Reference("r", 0.5, 0.25, "Model()"),),
         details={"split_seed": 3},
+        environment=environment(),
     )
     found = strict(to_json(c))
     assert found["complete"] is True
@@ -169,7 +171,7 @@ def test_the_json_is_strict_and_holds_what_repeating_needs() -> None:
     assert found["task"]["details"] == {"split_seed": 3}
     assert found["task"]["examples"] == {"train": 20, "validation": 10, "test": 10}
     for package in ("python", "gradxform", "jax", "optax", "numpy", "scikit-learn", "scipy"):
-        assert found["versions"][package][0].isdigit()
+        assert found["environment"]["versions"][package][0].isdigit()
     assert found["ranking"]["names"] == ["best", "near", "odd", "worse"]
     assert found["ranking"]["ties_with_best"] == ["near", "odd"]
     assert set(found["ranking"]["p_values_against_best"]) == {"near", "odd", "worse"}
@@ -182,10 +184,10 @@ def test_the_json_is_strict_and_holds_what_repeating_needs() -> None:
     assert entry["grid"] == {"learning_rate": [0.01, 0.1, 1.0]}
     assert entry["chosen_setting"] == {"learning_rate": 0.01}
     assert entry["at_edge_of_grid"] == ["learning_rate"]
-    assert entry["steps_to_target"] == [0.0, 0.0, 0.0, 0.0, None]
+    assert entry["steps_to_target"] == [0.0, 0.0, 0.0, 0.0, "Infinity"]
     np.testing.assert_array_equal(np.float32(entry["test"]), c["near"].test)
     np.testing.assert_array_equal(np.float32(entry["validation"]), c["near"].validation)
-    assert by_name["odd"]["final_train_loss"] == [[0.1, None, 0.3, 0.4, None]]
+    assert by_name["odd"]["final_train_loss"] == [[0.1, "NaN", 0.3, 0.4, "Infinity"]]
     assert by_name["odd"]["diverged"] == [[False, True, False, False, True]]
 
 
@@ -193,10 +195,10 @@ def test_the_json_replaces_what_was_there_in_one_move(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text("before")
     with pytest.raises(TypeError, match="not JSON serializable"):
-        save(three(details={"odd": object()}), path)
+        three(details={"odd": object()}).save(path)
     assert path.read_text() == "before"
     unfinished = three(planned=("worse", "best", "near", "never"))
-    save(unfinished, path)
+    unfinished.save(path)
     assert strict(path.read_text())["complete"] is False
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 

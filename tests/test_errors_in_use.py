@@ -68,7 +68,7 @@ STEPS: dict[str, Case] = {
     "the state of other tunables": (
         lambda: gx.adam(gx.tunable(0.1)).update(PARAMS, gx.adam(0.1).init(PARAMS)),
         TypeError,
-        ["`scale_by_learning_rate(...).update`", "did not make", "the same tunables"],
+        ["`scale_by_learning_rate(...).update`", "not `learning_rate` (tunable)", "transfer_state"],
     ),
     "a mask of another tree": (
         lambda: (tx := gx.adamw(0.1, mask={"head": True})).update(PARAMS, tx.init(PARAMS), PARAMS),

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from catalog import Row
-from problems import at, every_row, gradients, scan, small
+from problems import at, gradients, rows, scan, small
 
 import gradxform as gx
 
 
-@every_row
+@rows(lambda row: not row.on_host)
 def test_a_training_can_be_differentiated_backwards(row: Row) -> None:
     """Only traced: conditions must be known in the forward pass, also inside of a scan."""
     tx, params = row.build(), small()

@@ -37,13 +37,14 @@ def problem(*names: str) -> tuple[Any, Any]:
 
 
 def assert_follows(tree: Any, params: Any) -> None:
-    """Arrays of a parameter's shape lie where the parameter lies, scalars everywhere."""
+    """Arrays of a parameter's shape lie where it lies, in whatever memory; scalars everywhere."""
     by_shape = {p.shape: p.sharding for p in params.values()}
     for leaf in jax.tree.leaves(tree):
         if leaf.shape == ():
             assert leaf.sharding.is_fully_replicated
         elif leaf.shape in by_shape:
-            assert leaf.sharding.is_equivalent_to(by_shape[leaf.shape], leaf.ndim), leaf.shape
+            place = by_shape[leaf.shape].with_memory_kind(leaf.sharding.memory_kind)
+            assert leaf.sharding.is_equivalent_to(place, leaf.ndim), leaf.shape
 
 
 def first_step(tx: gx.GradientTransformation, row: Row) -> Callable[[Any, Any], Any]:

@@ -7,13 +7,13 @@ import numpy as np
 
 from ..core import check
 from ..inspection.findings import Diagnosis, Finding, Rule, applied, listing, table
-from .result import Comparison
+from .runs import Outcome
 
 _SEEDS = "Bouthillier et al., 2021, https://arxiv.org/abs/2103.03098"
 _TUNING = "Choi et al., 2019, https://arxiv.org/abs/1910.05446"
 
 
-def one_seed(comparison: Comparison) -> Iterator[Finding]:
+def one_seed(comparison: Outcome) -> Iterator[Finding]:
     """A ranking on one seed, or on two or three."""
     seeds = len(comparison.seeds)
     if seeds < 3 and len(comparison.results) > 1:
@@ -27,7 +27,7 @@ def one_seed(comparison: Comparison) -> Iterator[Finding]:
         )
 
 
-def chosen_at_the_edge(comparison: Comparison) -> Iterator[Finding]:
+def chosen_at_the_edge(comparison: Outcome) -> Iterator[Finding]:
     """A best setting beyond which nothing was tried."""
     edge = [result.name for result in comparison.results if result.at_edge]
     if edge:
@@ -40,7 +40,7 @@ def chosen_at_the_edge(comparison: Comparison) -> Iterator[Finding]:
         )
 
 
-def tuned_unequally(comparison: Comparison) -> Iterator[Finding]:
+def tuned_unequally(comparison: Outcome) -> Iterator[Finding]:
     """Some candidates with a choice of settings, and others with one."""
     counts = {result.name: len(result.settings) for result in comparison.results}
     single = [name for name, count in counts.items() if count == 1]
@@ -54,7 +54,7 @@ def tuned_unequally(comparison: Comparison) -> Iterator[Finding]:
         )
 
 
-def no_difference(comparison: Comparison) -> Iterator[Finding]:
+def no_difference(comparison: Outcome) -> Iterator[Finding]:
     """A winner that cannot be told from any other."""
     ties, others = comparison.ties, len(comparison.results) - 1
     if ties is not None and others > 0 and len(ties) == others:
@@ -67,7 +67,7 @@ def no_difference(comparison: Comparison) -> Iterator[Finding]:
         )
 
 
-def chosen_setting_diverged(comparison: Comparison) -> Iterator[Finding]:
+def chosen_setting_diverged(comparison: Outcome) -> Iterator[Finding]:
     """A chosen setting that fails on some seeds."""
     for result in comparison.results:
         diverged = int(np.sum(result.diverged[result.chosen]))
@@ -88,7 +88,7 @@ COMPARISON_RULES: Mapping[str, Rule] = MappingProxyType(
 
 
 def diagnose_comparison(
-    comparison: Comparison, *, rules: Mapping[str, Rule] = COMPARISON_RULES
+    comparison: Outcome, *, rules: Mapping[str, Rule] = COMPARISON_RULES
 ) -> Diagnosis:
     """Say what the ranking of a comparison cannot tell: one seed, an edge, unequal tuning.
 
@@ -99,7 +99,7 @@ def diagnose_comparison(
     Returns:
       A `Diagnosis`: a sequence of findings, the worst first, that prints as a report.
     """
-    if not isinstance(comparison, Comparison):
+    if not isinstance(comparison, Outcome):
         raise TypeError(
             "`diagnose_comparison(comparison)`: `comparison` must be what `compare` returned; "
             f"got {check.brief(comparison)}."

@@ -1,38 +1,54 @@
-"""A comparison as strict JSON, with what is needed to repeat it."""
+"""A comparison as strict JSON, with what is needed to repeat it and to read it back.
+
+Numbers that are not finite are written as the strings "NaN", "Infinity" and "-Infinity", which
+Python's and NumPy's `float` and JavaScript's `Number` read. Arrays keep the axes of
+`CandidateResult`, and their dtypes stand beside them.
+"""
 
 import json
 import math
-import os
-import platform
 from collections.abc import Mapping, Sequence
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from . import statistics
-from .files import write_whole
-from .result import CandidateResult, Comparison
+from .recipes import recipe_record
+from .runs import CandidateResult, Outcome
 
-_PACKAGES = ("gradxform", "jax", "jaxlib", "optax", "numpy", "scipy", "scikit-learn")
+FORMAT = "gradxform comparison"
+VERSION = 1
+
+# The arrays of a candidate by their names in the file.
+ARRAYS = {
+    "evaluated_after_steps": "evaluated",
+    "validation": "validation",
+    "test": "test",
+    "train_loss": "train_loss",
+    "final_train_loss": "final_loss",
+}
 
 
-def to_json(comparison: Comparison) -> str:
-    """The comparison as JSON text: settings, versions, recipes and every run.
+def to_json(outcome: Outcome) -> str:
+    """A comparison as JSON text: settings, versions, recipes and every run."""
+    return text_of(document(outcome)) + "\n"
 
-    Numbers that are not finite are written as null, since JSON has no others. Arrays keep the
-    axes of `CandidateResult`.
-    """
-    c = comparison
-    document = {
+
+def document(outcome: Outcome) -> dict[str, Any]:
+    """A comparison in JSON's own types; two comparisons are equal when these are."""
+    c = outcome
+    contents = {
+        "format": FORMAT,
+        "format_version": VERSION,
         "complete": c.complete,
         "planned": c.planned,
         "task": {
             "name": c.task,
+            "hash": c.task_hash,
             "metric": c.metric_name,
+            "percent": c.percent,
+            "lower_is_better": c.lower_is_better,
             "target": c.target,
             "examples": c.sizes,
             "details": c.details,
@@ -43,13 +59,8 @@ def to_json(comparison: Comparison) -> str:
             "batch_size": c.batch_size,
             "evaluate_every": c.evaluate_every,
         },
-        "versions": {"python": platform.python_version(), **_versions()},
-        "machine": {
-            "platform": platform.platform(),
-            "cpus": os.cpu_count(),
-            "device": jax.devices()[0].device_kind,
-            "float": str(jnp.result_type(float)),
-        },
+        "search": c.search,
+        "environment": c.environment,
         "ranking": {
             "by": f"mean test {c.metric_name} over seeds at the setting chosen by validation",
             "names": [r.name for r in c.ranking],
@@ -61,56 +72,35 @@ def to_json(comparison: Comparison) -> str:
             {"name": r.name, "recipe": r.recipe, "validation": r.validation, "test": r.test}
             for r in c.references
         ],
-        "candidates": [_candidate(result, c.target) for result in c.results],
+        "candidates": [_candidate(result, c) for result in c.results],
     }
-    return _text(_plain(document)) + "\n"
+    plain: dict[str, Any] = _plain(contents)
+    return plain
 
 
-def save(comparison: Comparison, path: str | Path) -> None:
-    """Write `to_json` to a file, whole or not at all.
-
-    Args:
-      comparison: what to write.
-      path: the file; what it held before is replaced in one move.
-    """
-    text = to_json(comparison)
-    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
-
-
-def _candidate(result: CandidateResult, target: float | None) -> dict[str, Any]:
-    chosen = result.chosen
+def _candidate(result: CandidateResult, outcome: Outcome) -> dict[str, Any]:
+    target = outcome.target
     return {
         "name": result.name,
-        "recipe": repr(result.candidate.transformation),
+        **recipe_record(result, outcome.steps),
+        "program_hash": result.program_hash,
         "grid": result.candidate.grid,
         "settings": result.settings,
-        "chosen": chosen,
+        "chosen": result.chosen,
         "chosen_setting": result.chosen_setting,
         "at_edge_of_grid": result.at_edge,
         "steps_to_target": None if target is None else result.steps_to(target),
         "milliseconds_a_step": result.milliseconds,
-        "evaluated_after_steps": result.evaluated,
-        "validation": result.validation,
         "final_validation": result.final_validation,
-        "test": result.test,
-        "train_loss": result.train_loss,
-        "final_train_loss": result.final_loss,
         "diverged": result.diverged,
+        "trials": result.trials,
+        "dtypes": {name: getattr(result, of).dtype.name for name, of in ARRAYS.items()},
+        **{name: getattr(result, of) for name, of in ARRAYS.items()},
     }
 
 
-def _versions() -> dict[str, str | None]:
-    def version(name: str) -> str | None:
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            return None
-
-    return {name: version(name) for name in _PACKAGES}
-
-
 def _plain(value: Any) -> Any:
-    """`value` in JSON's own types, with null for numbers that are not finite."""
+    """`value` in JSON's own types, with strings for numbers that are not finite."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray | jax.Array) and np.ndim(value):
@@ -122,18 +112,18 @@ def _plain(value: Any) -> Any:
         short = np.asarray(value)[()]
         value = float(str(short)) if isinstance(short, np.floating) else short.item()
     if isinstance(value, float) and not math.isfinite(value):
-        return None
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value
 
 
-def _text(value: Any, indent: str = "") -> str:
+def text_of(value: Any, indent: str = "") -> str:
     """JSON that people can read: a line for each key and for each row of numbers."""
     inner = indent + "  "
     nested = isinstance(value, list) and any(isinstance(item, list | dict) for item in value)
     if isinstance(value, dict) and value:
-        rows = [f"{json.dumps(key)}: {_text(item, inner)}" for key, item in value.items()]
+        rows = [f"{json.dumps(key)}: {text_of(item, inner)}" for key, item in value.items()]
     elif nested:
-        rows = [_text(item, inner) for item in value]
+        rows = [text_of(item, inner) for item in value]
     else:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     opening, closing = "{}" if isinstance(value, dict) else "[]"

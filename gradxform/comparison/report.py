@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..core.extra import require_extra
+from ..core.extra import missing_of, require_extra
 from . import statistics
-from .result import CandidateResult, Comparison
+from .runs import CandidateResult, Outcome
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 EDGE_MARK = "!"
 
 
-class _Column(NamedTuple):
+class Column(NamedTuple):
     """A column of the table."""
 
     name: str  # in a sentence
@@ -25,20 +25,20 @@ class _Column(NamedTuple):
     cells: tuple[str, ...]  # of the candidates, then of the references
 
 
-class _Columns(NamedTuple):
+class Columns(NamedTuple):
     """The columns of the table, from left to right."""
 
-    optimizer: _Column
-    chosen: _Column
-    validation: _Column
-    test: _Column
-    mark: _Column
-    steps: _Column | None
-    diverged: _Column
-    ms: _Column
+    optimizer: Column
+    chosen: Column
+    validation: Column
+    test: Column
+    mark: Column
+    steps: Column | None
+    diverged: Column
+    ms: Column
 
 
-def table(comparison: Comparison, width: int = 80) -> "Table":
+def table(comparison: Outcome, width: int = 80) -> "Table":
     """The finished candidates, the best first, and below them the references.
 
     Where the terminal is too narrow for all columns, the fewest that make room are left out, and
@@ -62,36 +62,59 @@ def table(comparison: Comparison, width: int = 80) -> "Table":
     return out
 
 
-def _variants(comparison: Comparison) -> "Iterator[Table]":
+def plain_table(comparison: Outcome, width: int = 100) -> str:
+    """The table as plain text; a line in its place where there is nothing to rank.
+
+    Args:
+      comparison: also one of which no candidate has finished.
+      width: columns of the text.
+    """
+    c = comparison
+    if not c.results or missing_of("rich", "scipy"):
+        done = f"{len(c.results)} of {len(c.planned)} candidates"
+        return f"<Comparison on {title(c)}: {done} finished ({', '.join(c.planned)})>"
+    from rich.console import Console
+
+    console = Console(width=width, color_system=None, force_terminal=False)
+    with console.capture() as capture:
+        console.print(table(c, width))
+    lines = [line.rstrip() for line in capture.get().splitlines()]
+    if not c.complete:
+        lines += ["", f"Unfinished: {len(c.results)} of {len(c.planned)} candidates."]
+    return "\n".join(lines)
+
+
+def _variants(comparison: Outcome) -> "Iterator[Table]":
     """The table with all columns, then with ever fewer."""
-    columns = _columns(comparison)
-    yield _drawn(comparison, columns, (), space=1)
-    optional = [c for c in (columns.ms, columns.validation, columns.steps, columns.diverged) if c]
+    shown = columns(comparison)
+    yield _drawn(comparison, shown, (), space=1)
+    optional = [c for c in (shown.ms, shown.validation, shown.steps, shown.diverged) if c]
     for count in range(len(optional) + 1):
         for left_out in itertools.combinations(optional, count):
-            yield _drawn(comparison, columns, left_out, space=0)
+            yield _drawn(comparison, shown, left_out, space=0)
 
 
-def _columns(comparison: Comparison) -> _Columns:
+def columns(comparison: Outcome) -> Columns:
+    """The columns of the table, the candidates in the order of the ranking, then the references."""
     c = comparison
     metric = c.metric_name + (" %" if c.percent else "")
     blank = ("",) * len(c.references)
 
-    def column(name: str, header: str, cell: Callable[[CandidateResult], str]) -> _Column:
-        return _Column(name, header, (*map(cell, c.ranking), *blank))
+    def column(name: str, header: str, cell: Callable[[CandidateResult], str]) -> Column:
+        return Column(name, header, (*map(cell, c.ranking), *blank))
 
-    def scores(split: str, of_result: Callable[[CandidateResult], np.ndarray]) -> _Column:
+    def scores(split: str, of_result: Callable[[CandidateResult], np.ndarray]) -> Column:
         ours = [score(of_result(r), c.percent) for r in c.ranking]
         theirs = [score(np.array([getattr(r, split)]), c.percent) for r in c.references]
-        return _Column(f"{split} {c.metric_name}", f"{split}\n{metric}", (*ours, *theirs))
+        return Column(f"{split} {c.metric_name}", f"{split}\n{metric}", (*ours, *theirs))
 
     marks = tuple(_mark(c, place, r) for place, r in enumerate(c.ranking))
     steps = None
     if (target := c.target) is not None:
         text = f"{100 * target:g} %" if c.percent else f"{target:g}"
         steps = column(f"steps to {text}", f"steps\nto {text}", lambda r: _steps(r, target))
-    return _Columns(
-        optimizer=_Column(
+    return Columns(
+        optimizer=Column(
             "optimizer",
             "optimizer",
             (*(r.name for r in c.ranking), *(r.name for r in c.references)),
@@ -99,7 +122,7 @@ def _columns(comparison: Comparison) -> _Columns:
         chosen=column("chosen", "chosen\nrate" if _is_rate(c) else "chosen", _setting),
         validation=scores("validation", lambda r: r.final_validation[r.chosen]),
         test=scores("test", lambda r: r.scores),
-        mark=_Column("mark", "", (*marks, *blank)),
+        mark=Column("mark", "", (*marks, *blank)),
         steps=steps,
         diverged=column(
             "runs diverged",
@@ -115,7 +138,7 @@ def _columns(comparison: Comparison) -> _Columns:
 
 
 def _drawn(
-    comparison: Comparison, columns: _Columns, left_out: tuple[_Column, ...], *, space: int
+    comparison: Outcome, columns: Columns, left_out: tuple[Column, ...], *, space: int
 ) -> "Table":
     """The table without some columns; `space` is what stands between them."""
     from rich import box
@@ -140,14 +163,14 @@ def _drawn(
     return out
 
 
-def title(comparison: Comparison) -> str:
+def title(comparison: Outcome) -> str:
     """What was compared, in a line: the task, the steps, the batch size and the seeds."""
     c = comparison
     seeds = f"{len(c.seeds)} seed{'s' if len(c.seeds) > 1 else ''}"
     return f"{c.task}: {c.steps} steps of {c.batch_size} examples, {seeds}"
 
 
-def notes(comparison: Comparison) -> list[str]:
+def notes(comparison: Outcome) -> list[str]:
     """What a reader must know to read the table, one sentence or two a line."""
     c = comparison
     lines = []
@@ -163,7 +186,17 @@ def notes(comparison: Comparison) -> list[str]:
         f"Validation {c.metric_name} is the mean over the last tenth of the training. Each setting "
         "was chosen by it, without the test split."
     )
+    if _is_constant(c):
+        lines.append(
+            f"The validation {c.metric_name} is the same in every run at every step: it judges "
+            "nothing, and each choice is the first of equals."
+        )
     for result in c.ranking:
+        if result.diverged[result.chosen].all():
+            lines.append(
+                f"{result.name} diverged on every seed, at the setting that was chosen; it comes "
+                "last whatever metric it reached."
+            )
         if result.at_edge:
             which = " and ".join(n.replace("_", " ") for n in result.at_edge)
             lines.append(
@@ -178,6 +211,30 @@ def notes(comparison: Comparison) -> list[str]:
     if any(result.milliseconds is not None for result in c.results):
         lines.append("ms a step: one network alone, one jitted call a step.")
     return lines
+
+
+def verdict(comparison: Outcome) -> str:
+    """What was found, in a sentence or two."""
+    c = comparison
+    best, *others = c.ranking
+    unit = " %" if c.percent else ""
+    reached = (
+        f"{best.name} reached the best test {c.metric_name}: {score(best.scores, c.percent)}{unit}"
+    )
+    if best.diverged[best.chosen].all():
+        return "Every candidate diverged on every seed."
+    if not others:
+        return f"{reached}. It had no competitor."
+    if c.ties is None:
+        return f"{reached}; with one seed, that proves nothing."
+    tied = [r.name for r in others if r.name in c.ties]
+    if not tied:
+        which = "The other can" if len(others) == 1 else f"All {len(others)} others can"
+        return f"{reached}. {which} be told from it at {100 * (1 - statistics.LEVEL):g} %."
+    listed = f"{', '.join(tied[:-1])} and {tied[-1]}" if len(tied) > 1 else tied[0]
+    if len(tied) > 5:
+        listed = f"{', '.join(tied[:4])} and {len(tied) - 4} more"
+    return f"{reached}. {listed} cannot be told from it at {100 * (1 - statistics.LEVEL):g} %."
 
 
 def score(values: np.ndarray, percent: bool) -> str:
@@ -201,7 +258,13 @@ def setting_text(setting: dict[str, float]) -> str:
     return " ".join(f"{name}={value:g}" for name, value in setting.items())
 
 
-def _is_rate(comparison: Comparison) -> bool:
+def _is_constant(comparison: Outcome) -> bool:
+    """Whether the validation metric never differs."""
+    values = np.concatenate([np.ravel(result.validation) for result in comparison.results])
+    return bool(np.all(values == values[0]))
+
+
+def _is_rate(comparison: Outcome) -> bool:
     return all(set(r.candidate.grid) <= {"learning_rate"} for r in comparison.results)
 
 
@@ -210,7 +273,7 @@ def _setting(result: CandidateResult) -> str:
     return setting_text(result.chosen_setting) + edge
 
 
-def _mark(comparison: Comparison, place: int, result: CandidateResult) -> str:
+def _mark(comparison: Outcome, place: int, result: CandidateResult) -> str:
     if comparison.ties is None or len(comparison.results) < 2:
         return ""
     if place == 0:

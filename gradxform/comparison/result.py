@@ -1,121 +1,28 @@
-"""What a comparison found: the runs of each candidate, and what follows from them."""
+"""The value that `compare` returns: it prints, is drawn, is saved and comes back."""
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
+from ..core.extra import missing_of
+from ..inspection.config_reader import Functions
+from .figure import figure
+from .files import write_whole
+from .page import fragment, page
+from .reader import read
+from .record import document, to_json
+from .report import plain_table
+from .runs import CandidateResult as CandidateResult, Outcome, Reference as Reference
 
-from . import statistics
-from .candidate import Candidate, Setting
-
-
-@dataclass(frozen=True, eq=False)
-class CandidateResult:
-    """The runs of one candidate. Axes: setting as in `candidate.settings`, seed, evaluation.
-
-    Attributes:
-      candidate: what was trained.
-      evaluated: numbers of steps after which the networks were judged, from 0: [evaluation].
-      validation: the metric on the validation split: [setting, seed, evaluation].
-      train_loss: the loss over the training set before the first step, then at each evaluation
-        the mean of the batches since the one before: [setting, seed, evaluation].
-      final_loss: the loss over the training set after the last step: [setting, seed].
-      test: the metric on the test split after the last step: [setting, seed].
-      milliseconds: a training step of one network, if it was measured.
-    """
-
-    candidate: Candidate
-    evaluated: np.ndarray
-    validation: np.ndarray
-    train_loss: np.ndarray
-    final_loss: np.ndarray
-    test: np.ndarray
-    milliseconds: float | None = None
-
-    @property
-    def name(self) -> str:
-        """The candidate's name."""
-        return self.candidate.name
-
-    @property
-    def settings(self) -> tuple[Setting, ...]:
-        """The candidate's settings, in the order of the arrays."""
-        return self.candidate.settings
-
-    @property
-    def final_validation(self) -> np.ndarray:
-        """The mean validation metric over the last tenth of the training: [setting, seed].
-
-        The last step alone would let luck choose: at a constant rate the metric goes up and down.
-        """
-        late = self.evaluated >= 0.9 * self.evaluated[-1]
-        return self.validation[:, :, late].mean(axis=-1, dtype=np.float64)
-
-    @property
-    def chosen(self) -> int:
-        """The setting with the best mean of `final_validation` over seeds; the first of equals.
-
-        The test split plays no part.
-        """
-        return int(np.argmax(_ranked([np.mean(runs) for runs in self.final_validation])))
-
-    @property
-    def chosen_setting(self) -> Setting:
-        """The hyperparameters of the chosen setting."""
-        return self.settings[self.chosen]
-
-    @property
-    def at_edge(self) -> tuple[str, ...]:
-        """Names whose chosen value is the smallest or largest tried: a better may lie beyond."""
-        return tuple(
-            name
-            for name, values in self.candidate.grid.items()
-            if len(values) > 1 and self.chosen_setting[name] in (values[0], values[-1])
-        )
-
-    @property
-    def diverged(self) -> np.ndarray:
-        """Runs with a loss that was not finite, or ended above its start: [setting, seed]."""
-        broken = ~np.isfinite(self.train_loss).all(axis=-1) | ~np.isfinite(self.final_loss)
-        return broken | (self.final_loss > self.train_loss[:, :, 0])
-
-    def steps_to(self, target: float) -> np.ndarray:
-        """Steps until a validation metric of `target`, at the chosen setting: [seed].
-
-        As far as the evaluations tell; infinite for a seed that never got there.
-        """
-        reached = self.validation[self.chosen] >= target
-        return np.where(reached.any(-1), self.evaluated[reached.argmax(-1)], math.inf)
-
-    @property
-    def scores(self) -> np.ndarray:
-        """The test metric at the chosen setting: [seed]."""
-        return self.test[self.chosen]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True)
-class Reference:
-    """What another method reaches on the same splits, to stand beside the candidates.
-
-    Attributes:
-      name: what tables and files call it.
-      validation: its metric on the validation split.
-      test: its metric on the test split.
-      recipe: the code that makes it.
-    """
-
-    name: str
-    validation: float
-    test: float
-    recipe: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Comparison:
+class Comparison(Outcome):
     """What `compare` returns: the finished candidates on one task, and how they rank.
+
+    It prints as a table, is shown as one in notebooks, and equals another with the same contents:
+    `load_comparison(path)` gives back what `save(path)` wrote.
 
     Attributes:
       task: the name of the task.
@@ -130,70 +37,89 @@ class Comparison:
       target: the validation metric whose first reach is timed, if any.
       metric_name: what the metric is called.
       percent: whether it is a share between 0 and 1, shown in percent.
+      lower_is_better: whether less of it is better.
       details: the task's own record of itself.
+      search: how the hyperparameters were searched before these runs, if they were.
+      environment: when it was begun, with which versions, on what machine.
+      task_hash: a hash of the task's data and programs; "" where none was taken.
     """
 
-    task: str
-    planned: tuple[str, ...]
-    results: tuple[CandidateResult, ...]
-    seeds: tuple[int, ...]
-    steps: int
-    batch_size: int
-    evaluate_every: int
-    sizes: Mapping[str, int]
-    references: tuple[Reference, ...] = ()
-    target: float | None = None
-    metric_name: str = "metric"
-    percent: bool = False
-    details: Mapping[str, Any] = field(default_factory=dict)
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Comparison) and document(self) == document(other)
 
-    def __getitem__(self, name: str) -> CandidateResult:
-        for result in self.results:
-            if result.name == name:
-                return result
-        raise KeyError(f"no result of `{name}`; finished are: {', '.join(self.names) or 'none'}.")
+    __hash__ = None  # type: ignore[assignment]  # arrays have none
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The finished candidates."""
-        return tuple(result.name for result in self.results)
+    def __repr__(self) -> str:
+        return plain_table(self)
 
-    @property
-    def complete(self) -> bool:
-        """Whether every candidate was trained."""
-        return self.names == self.planned
+    def _repr_html_(self) -> str | None:
+        return None if missing_of("jinja2", "scipy") else fragment(self)
 
-    @cached_property
-    def ranking(self) -> tuple[CandidateResult, ...]:
-        """The results by mean test metric at the chosen setting, the best first."""
-        means = _ranked([np.mean(r.scores, dtype=np.float64) for r in self.results])
-        order = sorted(range(len(means)), key=lambda i: -means[i])
-        return tuple(self.results[i] for i in order)
+    def plot(self, key: str = "learning_rate") -> "Figure":
+        """Draw how fast each candidate learns, and what its rate matters.
 
-    @cached_property
-    def p_values(self) -> dict[str, float] | None:
-        """Of each candidate but the best: the paired t-test of its test scores against the best's.
+        Left: the validation metric while training, at the chosen settings. Right: the validation
+        metric in the last tenth of the training against a hyperparameter. Both are means over the
+        seeds, with a band of one standard error.
 
-        Not corrected for their number. None with a single seed, where no test is possible.
+        Args:
+          key: the name in the grids that is on the right; where other names vary too, the best of
+            them counts.
+
+        Returns:
+          A matplotlib figure, ready for `savefig`.
         """
-        if len(self.seeds) < 2 or not self.results:
-            return None
-        best, *others = self.ranking
-        return {r.name: statistics.paired_p_value(best.scores, r.scores) for r in others}
+        return figure(self, key)
 
-    @cached_property
-    def ties(self) -> frozenset[str] | None:
-        """Candidates that cannot be told from the best at 95 %, after Holm's correction.
+    def save(self, path: str | Path) -> None:
+        """Write the comparison as JSON, whole or not at all; `load_comparison` reads it.
 
-        The best itself is not among them. None with a single seed, where no test is possible.
+        Args:
+          path: the file; what it held before is replaced in one move.
+
+        Raises:
+          OSError: it cannot be written; what was there is still there.
         """
-        if self.p_values is None:
-            return None
-        rejected = statistics.holm(list(self.p_values.values()))
-        names = zip(self.p_values, rejected, strict=True)
-        return frozenset(name for name, different in names if not different)
+        write_whole(path, to_json(self))
+
+    def save_figure(self, path: str | Path) -> None:
+        """Write `plot()` as a picture, whole or not at all.
+
+        Args:
+          path: the file; its ending says which kind: `.png`, `.svg`, `.pdf`.
+        """
+        kind = Path(path).suffix.lstrip(".") or "png"
+        content = io.BytesIO()
+        self.plot().savefig(content, dpi=150, format=kind)
+        write_whole(path, content.getvalue())
+
+    def save_html(self, path: str | Path) -> None:
+        """Write the report as one HTML page that needs nothing else, whole or not at all.
+
+        The page has the table with error bars and ties, what the ranking cannot tell, the curves,
+        each candidate's sensitivity to its rate, the chosen optimizers to be copied, and how and
+        where it all was made.
+
+        Args:
+          path: the file.
+        """
+        write_whole(path, page(self))
 
 
-def _ranked(values: Sequence[Any]) -> np.ndarray:
-    """Values to compare by: what is not a number comes last."""
-    return np.where(np.isnan(values), -math.inf, values)
+def load_comparison(path: str | Path, *, functions: Functions | None = None) -> Comparison:
+    """Read what `Comparison.save` wrote.
+
+    Args:
+      path: the file.
+      functions: by name, the functions and the factories of yours that its optimizers are made
+        of, as in `from_config`.
+
+    Returns:
+      A comparison equal to the one that was saved. Its optimizers are live where their
+      configurations can be read; else they print as they did, and cannot train.
+
+    Raises:
+      OSError: the file cannot be read.
+      ValueError: it is no comparison, is cut off, or is of a later format; with what is wrong.
+    """
+    return Comparison(**read(path, functions))

@@ -1,18 +1,4 @@
-"""All settings and seeds of one candidate, trained by one compiled program.
-
-The program is a `scan` over steps around two `vmap`s: the outer one over seeds, each with its own
-initial network and order of batches, the inner one over settings, which share both:
-
-    for step in steps:                                  scan
-        for seed in seeds:                              vmap
-            batch = train[order[step, seed]]
-            for setting in settings:                    vmap
-                params, state <- one optimizer step on batch
-
-What depends on the seed (the initial network, the batches) is computed without knowing the
-candidate, so that seed s means the same for all of them. Sharing a batch among the settings is
-also what makes the program fast: their first layers are one large matrix product.
-"""
+"""Training every setting and seed of a candidate, in groups that fit into memory."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -20,16 +6,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from ..core.reading import set_hyperparams
-from ..core.types import Params, State
-from ..transforms.curvature import hutchinson
-from ..wrappers.apply import apply_updates
 from .candidate import Candidate
-from .task import Data, Task
-
-Step = Callable[[Params, State, Data], tuple[Params, State, jax.Array]]
+from .memory import bytes_needed, bytes_of, readable
+from .program import Compiled, Program, columns
+from .task import Data
 
 
 class Runs(NamedTuple):
@@ -42,162 +23,149 @@ class Runs(NamedTuple):
     test: np.ndarray  # [setting, seed]: the metric after the last step
 
 
-def one_step(task: Task, transformation: optax.GradientTransformation) -> Step:
-    """The training step of one network: (params, state, batch) -> (params, state, loss).
+def trained(
+    program: Program,
+    candidate: Candidate,
+    *,
+    memory_limit: int,
+    on_evaluation: Callable[[], None] = lambda: None,
+) -> Runs:
+    """Train every setting and seed of a candidate.
 
     Args:
-      task: whose loss is minimized.
-      transformation: the optimizer; its `update` is given the loss as `value=`, and an estimate
-        of the Hessian's diagonal on the batch as `hessian_fn=`, which costs nothing unused.
+      program: what the candidates share.
+      candidate: the optimizer and its grid.
+      memory_limit: bytes. Where the networks of all settings and seeds take more at once, they are
+        trained in groups of about one size, as few as will do.
+      on_evaluation: called after each part of the training, when its numbers are there; as often
+        as there are evaluations after the first, however many groups there are.
+
+    Returns:
+      The arrays of all runs; one that diverged is among them, as it was measured.
+
+    Raises:
+      ValueError: a single network does not fit into the memory limit.
     """
-    update = optax.with_extra_args_support(transformation).update
+    settings, seeds = len(candidate.settings), len(program.init_keys)
+    compiled = _fitting(program, candidate, seeds, settings, memory_limit)
+    groups = [
+        (slice(i, i + compiled.seeds), slice(j, j + compiled.settings))
+        for i in range(0, seeds, compiled.seeds)
+        for j in range(0, settings, compiled.settings)
+    ]
+    done = 0
 
-    def step(params: Params, state: State, batch: Data) -> tuple[Params, State, jax.Array]:
-        loss, grads = jax.value_and_grad(task.loss)(params, batch)
-        estimate = hutchinson(lambda params: task.loss(params, batch))
-        updates, state = update(grads, state, params, value=loss, hessian_fn=estimate)
-        return apply_updates(params, updates), state, loss
-
-    return step
-
-
-class Program:
-    """What the candidates of one comparison share, and the program that trains each."""
-
-    def __init__(
-        self, task: Task, seeds: Sequence[int], *, steps: int, batch_size: int, evaluate_every: int
-    ) -> None:
-        self.task = task
-        self.steps = steps
-        self.batch_size = batch_size
-        self.evaluate_every = evaluate_every
-        self.batches = task.sizes["train"] // batch_size  # in an epoch; what is left over waits
-        self.train, self.validation, self.test = jax.tree.map(
-            jnp.asarray, (task.train, task.validation, task.test)
-        )
-        pairs = [jax.random.split(jax.random.key(seed)) for seed in seeds]
-        self.initial = jax.jit(jax.vmap(task.init))(jnp.stack([init for init, _ in pairs]))
-        self.order_keys = jnp.stack([order for _, order in pairs])
-
-        # Compiled once for all candidates with as many settings.
-        self.metric = jax.jit(_over_networks(task.metric))
-        self.training_loss = jax.jit(_over_networks(self._training_loss))
-        self.batch_order = jax.jit(jax.vmap(self._batch_order, in_axes=(0, None), out_axes=1))
-        # Compiled once a candidate.
-        self.begin = jax.jit(self._begin, static_argnums=(0, 1))
-        self.advance = jax.jit(self._advance, static_argnums=0, donate_argnums=(1, 2))
-
-    @property
-    def evaluated(self) -> np.ndarray:
-        """The numbers of steps after which the networks are judged, from 0 on: [evaluation]."""
-        return np.array([*range(0, self.steps, self.evaluate_every), self.steps])
-
-    def run(self, candidate: Candidate, on_evaluation: Callable[[], None]) -> Runs:
-        """Train every setting and seed of a candidate.
-
-        Args:
-          candidate: the optimizer and its grid.
-          on_evaluation: called after each part of the training, when its numbers are there.
-
-        Returns:
-          The arrays of all runs; one that diverged is among them, as it was measured.
-        """
-        transformation, settings = candidate.transformation, candidate.settings
-        values = {name: jnp.asarray([s[name] for s in settings]) for name in candidate.grid}
-        params, state = self.begin(transformation, len(settings), self.initial, values)
-        validation = [self.metric(params, self.validation)]
-        losses = [self.training_loss(params, self.train)]
-        none = jnp.zeros_like(losses[0])
-        for first in range(0, self.steps, self.evaluate_every):
-            length = min(self.evaluate_every, self.steps - first)
-            order = self.batch_order(self.order_keys, first)
-            params, state, loss = self.advance(
-                transformation, params, state, none, self.train, order, length
-            )
-            losses.append(loss / length)
-            validation.append(self.metric(params, self.validation).block_until_ready())
+    def on_part() -> None:
+        nonlocal done
+        done += 1
+        if done % len(groups) == 0:
             on_evaluation()
-        return Runs(
-            validation=_by_setting(jnp.stack(validation, axis=-1)),
-            train_loss=_by_setting(jnp.stack(losses, axis=-1)),
-            final_loss=_by_setting(self.training_loss(params, self.train)),
-            test=_by_setting(self.metric(params, self.test)),
+
+    table = columns(candidate)
+    found: list[Runs] = []
+    for of_seeds, of_settings in groups:
+        # A last group that is smaller is filled up instead of a second program.
+        init_keys = _filled(program.init_keys[of_seeds], compiled.seeds)
+        order_keys = _filled(program.order_keys[of_seeds], compiled.seeds)
+        values = {name: _filled(x[of_settings], compiled.settings) for name, x in table.items()}
+        found.append(
+            _trained_group(program, compiled, candidate, init_keys, order_keys, values, on_part)
         )
+    shape = (settings, seeds)
+    return Runs(*(_whole(parts, groups, shape) for parts in zip(*found, strict=True)))
 
-    def _begin(
-        self,
-        transformation: optax.GradientTransformation,
-        count: int,
-        initial: Params,
-        values: dict[str, jax.Array],
-    ) -> tuple[Params, State]:
-        """Networks and optimizer states before the first step, with axes [seed, setting]."""
 
-        def one(params: Params, setting: dict[str, jax.Array]) -> tuple[Params, State]:
-            return params, set_hyperparams(transformation.init(params), **setting)
+def _trained_group(
+    program: Program,
+    compiled: Compiled,
+    candidate: Candidate,
+    init_keys: jax.Array,
+    order_keys: jax.Array,
+    values: dict[str, jax.Array],
+    on_part: Callable[[], None],
+) -> Runs:
+    """Train as many seeds and settings as the programs are compiled for."""
+    state = program.begin(candidate, init_keys, order_keys, values, compiled.settings)
 
-        over_settings = jax.vmap(one, in_axes=(None, 0), out_axes=0, axis_size=count)
-        return jax.vmap(over_settings, in_axes=(0, None))(initial, values)
+    def judged(function: Any, data: Data) -> jax.Array:
+        return function(state.params, state.model_state, data)
 
-    def _advance(
-        self,
-        transformation: optax.GradientTransformation,
-        params: Params,
-        state: State,
-        loss: jax.Array,
-        train: Data,
-        order: jax.Array,
-        length: jax.Array,
-    ) -> tuple[Params, State, jax.Array]:
-        """Take the first `length` steps of `order`, and add their losses: all [seed, setting]."""
-        over_settings = jax.vmap(one_step(self.task, transformation), in_axes=(0, 0, None))
-        over_networks = jax.vmap(over_settings)
+    validation = [judged(compiled.metric, program.validation)]
+    losses = [judged(compiled.training_loss, program.train)]
+    none = jnp.zeros_like(losses[0])
+    every = program.evaluate_every
+    for first in range(0, program.steps, every):
+        length = min(every, program.steps - first)
+        order = program.batch_order(order_keys, first)
+        state, loss = compiled.advance(
+            state, none, values, program.train, order, jnp.asarray(length, jnp.int32)
+        )
+        losses.append(loss / length)
+        validation.append(judged(compiled.metric, program.validation).block_until_ready())
+        on_part()
+    return Runs(
+        validation=_by_setting(jnp.stack(validation, axis=-1)),
+        train_loss=_by_setting(jnp.stack(losses, axis=-1)),
+        final_loss=_by_setting(judged(compiled.training_loss, program.train)),
+        test=_by_setting(judged(compiled.test_metric, program.test)),
+    )
 
-        def step(networks: Any, batch: jax.Array) -> Any:
-            params, state, loss = networks
-            params, state, more = over_networks(
-                params, state, jax.tree.map(lambda x: x[batch], train)
+
+def _fitting(
+    program: Program, candidate: Candidate, seeds: int, settings: int, limit: int
+) -> Compiled:
+    """What is compiled for the largest groups that fit into memory, by the compiler's account."""
+    data = bytes_of((program.train, program.validation, program.test))
+    one = bytes_of(program.abstract(candidate, 1, 1)[0])  # a network with its optimizer
+    networks, needed = seeds * settings, data + one
+    if data + networks * one > limit:  # not worth compiling
+        networks = (limit - data) // one
+    while networks >= 1:
+        size = _group_size(networks, seeds, settings)
+        compiled = program.compiled(candidate, *size)
+        needed = data + max(
+            bytes_needed(function) - bytes_of(split)
+            for function, split in (
+                (compiled.advance, program.train),
+                (compiled.training_loss, program.train),
+                (compiled.metric, program.validation),
+                (compiled.test_metric, program.test),
             )
-            return params, state, loss + more
-
-        def scanned(networks: Any, at: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
-            batch, wanted = at
-            # A last part that is shorter takes no steps at its end instead of a second program.
-            return jax.lax.cond(wanted, step, lambda same, _: same, networks, batch), None
-
-        wanted = jnp.arange(len(order)) < length
-        return jax.lax.scan(scanned, (params, state, loss), (order, wanted))[0]
-
-    def _batch_order(self, key: jax.Array, first: jax.Array) -> jax.Array:
-        """One seed's batches from step `first` on, as places in the training set: [step, batch].
-
-        Each epoch is a permutation of its own of the whole training set.
-        """
-        examples, used = self.task.sizes["train"], self.batches * self.batch_size
-
-        def epoch(number: jax.Array) -> jax.Array:
-            order = jax.random.permutation(jax.random.fold_in(key, number), examples)
-            return order[:used].reshape(self.batches, self.batch_size)
-
-        first_epoch = first // self.batches
-        epochs = (self.evaluate_every - 1) // self.batches + 2  # that a part may touch
-        order = jnp.concatenate(jax.vmap(epoch)(first_epoch + jnp.arange(epochs)))
-        return order[first - first_epoch * self.batches + jnp.arange(self.evaluate_every)]
-
-    def _training_loss(self, params: Params, train: Data) -> jax.Array:
-        """The mean loss over one epoch in the order of the training set."""
-
-        def batch(number: jax.Array) -> Data:
-            places = number * self.batch_size + jnp.arange(self.batch_size)
-            return jax.tree.map(lambda x: x[places], train)
-
-        # Batch by batch, for the memory of many networks at once.
-        losses = jax.lax.map(lambda i: self.task.loss(params, batch(i)), jnp.arange(self.batches))
-        return jnp.mean(losses)
+        )
+        if needed <= limit:
+            return compiled
+        count = size[0] * size[1]
+        fitting = count * (limit - data) // max(needed - data, 1)
+        networks = min(count - 1, max(fitting, 1))
+    raise ValueError(
+        f"`memory_limit={limit}`: one network of `{candidate.name}` with its data needs "
+        f"{readable(needed)}, and the limit is {readable(limit)}. Raise the limit, or make the "
+        "batch smaller."
+    )
 
 
-def _over_networks(function: Callable[[Params, Data], jax.Array]) -> Callable[..., jax.Array]:
-    return jax.vmap(jax.vmap(function, in_axes=(0, None)), in_axes=(0, None))
+def _group_size(networks: int, seeds: int, settings: int) -> tuple[int, int]:
+    """Seeds and settings of groups of at most so many networks, of about one size."""
+    if networks >= settings:
+        count = -(-seeds // min(networks // settings, seeds))
+        return -(-seeds // count), settings
+    return 1, -(-settings // -(-settings // networks))
+
+
+def _filled(values: jax.Array, count: int) -> jax.Array:
+    """`values` up to a length, by repeating the last."""
+    return values[np.minimum(np.arange(count), len(values) - 1)]
+
+
+def _whole(
+    parts: Sequence[np.ndarray], groups: Sequence[tuple[slice, slice]], shape: tuple[int, int]
+) -> np.ndarray:
+    """Groups put together, without what filled them: [setting, seed, ...]."""
+    whole = np.empty((*shape, *parts[0].shape[2:]), parts[0].dtype)
+    for part, (seeds, settings) in zip(parts, groups, strict=True):
+        there = whole[settings, seeds]
+        there[...] = part[: there.shape[0], : there.shape[1]]
+    return whole
 
 
 def _by_setting(values: jax.Array) -> np.ndarray:

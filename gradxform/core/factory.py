@@ -11,13 +11,14 @@ call, so that the result prints, compares, hashes and pickles.
 import functools
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, ParamSpec
 
 import jax
 import optax
 
 from . import check, hyperparams, tree
+from .foreign import WAY_OUT, refuse_state
 from .hyperparams import HyperparamsState
 from .needs import Needs, needs_of
 from .recipe import Recipe, Shown, register
@@ -244,11 +245,11 @@ class _Block:
             owned = {name for name, v in self.live.items() if isinstance(v, hyperparams.Tunable)}
             if names == set(self.live) and owned == set(state.tunables):
                 return
-        raise TypeError(
-            f"`{self.name}(...).update` was given a state that this transformation did not make: "
-            f"{check.brief(state)}. Make it with `init(params)` of the same transformation, or of "
-            "one with the same tunables and schedules."
-        )
+            raise TypeError(
+                f"`{self.name}(...).update` was given a state of other live hyperparameters: "
+                f"{_listed(names, state.tunables)}, not {_listed(self.live, owned)}. {WAY_OUT}"
+            )
+        refuse_state(f"{self.name}(...).update", state, HyperparamsState.__name__)
 
     def require_extra(self, names: tuple[str, ...], extra: dict[str, Any]) -> None:
         missing = [name for name in names if extra.get(name) is None]
@@ -256,7 +257,8 @@ class _Block:
             given = ", ".join(f"{name}=..." for name in missing)
             raise TypeError(
                 f"`{self.name}` needs {' and '.join(f'`{name}`' for name in missing)}: "
-                f"call `update(updates, state, params, {given})`."
+                f"call `update(updates, state, params, {given})`; in the place of the method of "
+                f"Flax's `TrainState`, which passes none, `apply_gradients(state, grads, {given})`."
             )
 
     def call(
@@ -264,11 +266,8 @@ class _Block:
     ) -> tuple[Updates, State]:
         needs = body.needs
         if needs.state is not None and not isinstance(state, needs.state):
-            raise TypeError(
-                f"`{self.name}(...).update` was given a state of type {type(state).__name__}, not "
-                f"{getattr(needs.state, '__name__', needs.state)}. Make it with `init(params)` of "
-                "this transformation."
-            )
+            expected = str(getattr(needs.state, "__name__", needs.state))
+            refuse_state(f"{self.name}(...).update", state, expected)
         if needs.params_required and params is None:
             raise ValueError(
                 f"`{self.name}` reads the parameters: call `update(updates, state, params)`."
@@ -280,6 +279,13 @@ class _Block:
             if needs.params:
                 return body.update(updates, state, params, **extra)
             return body.update(updates, state, **extra)
+
+
+def _listed(names: Iterable[str], owned: Iterable[str]) -> str:
+    """Live hyperparameters by name, and which of them are tunables."""
+    return ", ".join(
+        f"`{name}` (tunable)" if name in {*owned} else f"`{name}`" for name in sorted(names)
+    )
 
 
 class _Body(NamedTuple):

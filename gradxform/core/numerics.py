@@ -8,10 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from . import check
 from .repeated import alike, each
 
 # A real number in a rule: a Python float (a constant) or a 0-d array.
 Value = Any
+
+_SMALLEST = float(np.finfo(np.float32).tiny)  # normal, so that no device takes it for 0
 
 
 def scalar_dtype() -> np.dtype[Any]:
@@ -107,15 +110,29 @@ def abs_sq(x: Value) -> Value:
     return jnp.square(x)
 
 
-def divide(x: Value, y: Value) -> Value:
-    """x / y, and 0 where y is 0: a gradient of zeros must give a finite step."""
+def divide(x: Value, y: Value, eps: Value = 0.0) -> Value:
+    """x / (y + eps), and 0 where y + eps is 0: a gradient of zeros must give a finite step.
+
+    Args:
+      x: the numerator.
+      y: the denominator; not negative where `eps` is given.
+      eps: what is added to it. With a positive constant the sum is never 0, and the test for it,
+        which takes 5 % of an AdamW step on a CPU, is left out.
+    """
+    if isinstance(eps, float | int):
+        if eps >= _SMALLEST:
+            return x / (y + eps)
+        y = y + eps if eps else y
+    else:
+        y = y + eps
     zero = y == 0
-    return jnp.where(zero, jnp.zeros_like(x), x / jnp.where(zero, jnp.ones_like(y), y))
+    quotient = x / jnp.where(zero, jnp.ones_like(y), y)
+    return jnp.where(zero, jnp.zeros_like(quotient), quotient)
 
 
-def global_norm(tree: Any) -> jax.Array:
+def global_norm(tree: Any, axis_name: Any = None) -> jax.Array:
     """The Euclidean norm of all leaves taken together, summed in at least float32."""
-    return jnp.sqrt(global_sum(abs_sq, tree))
+    return jnp.sqrt(global_sum(abs_sq, tree, axis_name=axis_name))
 
 
 def global_dot(a: Any, b: Any) -> jax.Array:
@@ -123,12 +140,14 @@ def global_dot(a: Any, b: Any) -> jax.Array:
     return global_sum(lambda x, y: jnp.real(jnp.conj(x) * y), a, b)
 
 
-def global_sum(term: Callable[..., Value], *trees: Any) -> jax.Array:
+def global_sum(term: Callable[..., Value], *trees: Any, axis_name: Any = None) -> jax.Array:
     """The sum of `term(*leaves)` over all elements of all leaves, in at least float32.
 
     Args:
       term: an element-wise function of the leaves, with a real result.
       *trees: trees with equally many leaves, in the same order.
+      axis_name: inside of `jax.shard_map`, the mesh axes (one or a tuple) that arrays are split
+        over: the sum is then that over all shards. What is the same on all devices counts once.
     """
     dtype = scalar_dtype()
 
@@ -141,8 +160,49 @@ def global_sum(term: Callable[..., Value], *trees: Any) -> jax.Array:
         size = max(map(jnp.size, leaves[keys[0]]))
         most = _TOGETHER if size <= _SMALL else 1
         parts += [[leaves[key] for key in keys[i : i + most]] for i in range(0, len(keys), most)]
-    sums = each(part, dict(enumerate(parts)), None)
-    return _in_pairs(list(sums.values())) if sums else jnp.zeros((), dtype)
+    sums = list(each(part, dict(enumerate(parts)), None).values())
+    if axis_name is not None:
+        sums = _over_shards(sums, axis_name if isinstance(axis_name, tuple) else (axis_name,))
+    return _in_pairs(sums) if sums else jnp.zeros((), dtype)
+
+
+def _over_shards(sums: list[jax.Array], axes: tuple[str, ...]) -> list[jax.Array]:
+    """The same sums over all shards of what they are sums of, with one transfer for each set of
+    axes that arrays are split over."""
+    for axis in axes:
+        _require_tracked(axis)
+    groups: dict[tuple[str, ...], list[jax.Array]] = {}
+    for x in sums:
+        split = _varying(x)
+        groups.setdefault(tuple(axis for axis in axes if axis in split), []).append(x)
+    psum: Any = jax.lax.psum
+    return [
+        psum(_in_pairs(group), split) if split else _in_pairs(group)
+        for split, group in groups.items()
+    ]
+
+
+def _require_tracked(axis: str) -> None:
+    """Refuse an axis of which it is not known what is split over it."""
+    try:
+        index = jax.lax.axis_index(axis)
+    except NameError:
+        raise check.Refusal(
+            f"`axis_name={axis!r}` is no axis of a `jax.shard_map` around this update. Outside of "
+            "one, sums are over whole arrays, whatever their sharding: leave `axis_name` out."
+        ) from None
+    check.require(
+        axis in _varying(index),
+        f"`axis_name={axis!r}`: which arrays are split over the axis, and which every device has "
+        "whole, is known inside of `jax.shard_map(..., check_vma=True)` only, its default.",
+    )
+
+
+def _varying(x: jax.Array) -> frozenset[str]:
+    """The axes of a `shard_map` along which the devices may hold different values of x."""
+    kind: Any = jax.typeof(x)
+    kind = getattr(kind, "manual_axis_type", kind)  # JAX 0.10.0 and 0.10.1 have it in the type
+    return frozenset(kind.varying if hasattr(kind, "varying") else kind.vma)
 
 
 # Leaves of at most so many elements are added to each other before they are summed, so many at a

@@ -58,7 +58,7 @@ def lift(
         if g is None or not use:
             results[index] = (widen(g), *mine)
             continue
-        if any(jnp.shape(g) != jnp.shape(b) for b in mine if isinstance(b, jax.Array)):
+        if any(jnp.shape(g) != jnp.shape(b) for b in mine if isinstance(b, jax.Array | np.ndarray)):
             raise check.Refusal(_misshapen(updates, columns, index))
         given[index] = _Leaf(g, mine, p, {name: column[index] for name, column in beside.items()})
 
@@ -200,14 +200,6 @@ def _content(x: Any) -> Any:
     return jax.tree.leaves(x)[0] if _is_box(x) and jax.tree.leaves(x) else x
 
 
-def keys_like(key: jax.Array, updates: Any) -> Any:
-    """A random key of its own for each array of `updates`."""
-    leaves, structure = _flatten(updates)
-    return jax.tree.unflatten(
-        structure, list(jax.random.split(key, max(len(leaves), 1)))[: len(leaves)]
-    )
-
-
 def require_trainable(call: str, params: Any) -> None:
     """Refuse leaves that have no gradient, by path."""
     for path, leaf in tree_flatten_with_path(params)[0]:
@@ -224,6 +216,12 @@ def require_trainable(call: str, params: Any) -> None:
             )
 
 
+def paired(updates: Any, params: Any) -> tuple[list[Any], list[Any], Any]:
+    """The arrays of two trees side by side, `None` where one is absent, and their structure."""
+    leaves, structure = _flatten(updates)
+    return leaves, _column(structure, updates, params, _PARAMS), structure
+
+
 def require_matching(updates: Any, params: Any) -> None:
     """Refuse gradients that do not belong to the parameters, by path and with both sides."""
     leaves, structure = _flatten(updates)
@@ -237,7 +235,7 @@ _PARAMS = "the parameters"
 _STATE = "the optimizer state"
 _CAUSE = (
     "Were the gradients taken with respect to these parameters, and the state made by `init` "
-    "from them?"
+    "from them, or carried over by `transfer_state`?"
 )
 
 

@@ -1,6 +1,6 @@
 """The type of everything that transforms gradients, and the names of what flows through it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
 import jax
@@ -169,6 +169,13 @@ class TransformationRule:
         return value
 
 
+def inside(tx: Any) -> Iterator[Any]:
+    """A transformation and all that it is made of."""
+    yield tx
+    for part in getattr(tx, "parts", ()):
+        yield from inside(part)
+
+
 def wide_updates(factory: Factory) -> Factory:
     """Let the updates of a transformation stay in at least float32; it goes below the decorator.
 
@@ -177,6 +184,17 @@ def wide_updates(factory: Factory) -> Factory:
     says so, and whatever it is inside of returns float32 for 16-bit parameters as well.
     """
     factory.__dict__["wide_updates"] = True
+    return factory
+
+
+def leaf_wise(factory: Factory) -> Factory:
+    """Say that a transformation sees single arrays as such; it goes below the decorator.
+
+    What it does with a coordinate depends on the rest of its array, on the array's shape or on
+    its path, or it calls a function of the parameters, or hands out trees like them. So it may
+    not be given several arrays as one, as `bucket` does.
+    """
+    factory.__dict__["leaf_wise"] = True
     return factory
 
 

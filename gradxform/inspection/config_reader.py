@@ -62,7 +62,8 @@ class Reader:
         factory = self.functions.get(name) or FACTORIES.get(name)
         if factory is None and name not in ("tunable", "array", "ordered"):
             known = [*FACTORIES, *self.functions]
-            raise failure("from_config", place, f"no `{name}`.{_nearest(name, known)}")
+            own = f"One of your own is passed: `from_config(data, functions={{{name!r}: {name}}})`."
+            raise failure("from_config", place, f"no `{name}`.{_nearest(name, known)} {own}")
         arguments = self._read({} if data is None else data, place)
         if name == "ordered":
             return self._ordered(arguments, place)

@@ -6,8 +6,12 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jax.sharding import NamedSharding
+from jax.tree_util import keystr, tree_flatten_with_path
 
+from ..core import check
 from ..core.types import Params, State, require_transformation
+from ..placement.specs import named
 
 
 class TrainState(NamedTuple):
@@ -27,6 +31,7 @@ class TrainState(NamedTuple):
         *,
         model_state: Any = None,
         key: Array | None = None,
+        sharding: Any = None,
     ) -> "TrainState":
         """The state before the first step, of copies.
 
@@ -39,11 +44,50 @@ class TrainState(NamedTuple):
           params: the parameters.
           model_state: a tree of arrays that the loss function returns anew each time.
           key: a random key, for dropout and the like.
+          sharding: the shardings of the optimizer state, from `state_sharding`. It is made where
+            it shall lie, and so takes the memory of a piece on each device; without them it is
+            made where the parameters lie.
         """
         require_transformation("TrainState.create", "`tx`", tx)
         params, model_state, key = jax.tree.map(jnp.copy, (params, model_state, key))
-        opt_state = _each_its_own(tx.init(params))
-        return cls(jnp.zeros((), jnp.int32), params, opt_state, model_state, key)
+        step = jnp.zeros((), jnp.int32)
+        if sharding is None:
+            return cls(step, params, _each_its_own(tx.init(params)), model_state, key)
+        opt_state = jax.jit(tx.init, out_shardings=_of_state(tx, params, sharding))(params)
+        # What lies on one device, such as a counter, goes to all of them before the first step.
+        everywhere = named(jax.tree.leaves(sharding)[0].mesh)
+
+        def placed(x: Array) -> Array:
+            return x if isinstance(x.sharding, NamedSharding) else jax.device_put(x, everywhere)
+
+        step, params, model_state, key = jax.tree.map(placed, (step, params, model_state, key))
+        return cls(step, params, opt_state, model_state, key)
+
+
+def require_train_state(like: Any) -> TrainState:
+    """`like` itself, if it is a train state."""
+    if isinstance(like, TrainState):
+        return like
+    raise TypeError(
+        "`make_train_step(loss_fn, tx, like=...)`: `like` must be a `TrainState`, as "
+        f"`TrainState.create(tx, params, sharding=...)` makes it; got {check.brief(like)}."
+    )
+
+
+def _of_state(tx: optax.GradientTransformation, params: Params, sharding: Any) -> Any:
+    """The shardings, if they are those of the state of `tx`."""
+    state = jax.eval_shape(tx.init, params)
+    structures: list[Any] = [jax.tree.structure(x) for x in (state, sharding)]
+    if structures[0] == structures[1] and jax.tree.leaves(sharding):
+        return sharding
+    here, there = ({keystr(p) for p, _ in tree_flatten_with_path(x)[0]} for x in (state, sharding))
+    different = sorted(here ^ there)
+    name = f"`{different[0]}` is in one of them only" if different else "their containers differ"
+    raise ValueError(
+        "`TrainState.create(tx, params, sharding=...)`: the shardings are not those of this "
+        f"optimizer's state for these parameters: {name}. They come from "
+        "`state_sharding(tx, params, mesh)`, with the same `tx` and `params`."
+    )
 
 
 def _each_its_own(state: State) -> State:

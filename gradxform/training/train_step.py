@@ -12,11 +12,12 @@ from jax import Array
 from ..core import check, numerics, tree
 from ..core.reading import hyperparams
 from ..core.types import Params, require_transformation
+from ..placement.places import Places
 from ..transforms.curvature import hutchinson
 from ..wrappers.apply import apply_updates
 from ..wrappers.loss_scale import DynamicLossScaleState, scale_loss
 from ..wrappers.micro_batches import accumulated_value_and_grad
-from .train_state import TrainState
+from .train_state import TrainState, require_train_state
 
 Metrics = dict[str, Any]
 TrainStep = Callable[..., tuple[TrainState, Metrics]]
@@ -28,6 +29,7 @@ def make_train_step(
     *,
     has_aux: bool = False,
     accumulate: int = 1,
+    like: TrainState | None = None,
 ) -> TrainStep:
     """Compile a loss function and an optimizer into a step of training.
 
@@ -57,6 +59,8 @@ def make_train_step(
         axis. Loss and gradients are their mean, in at least float32, with the memory of one. The
         model state passes from one to the next. Real scalars in the aux are averaged, and all
         else in it is stacked.
+      like: a train state, of arrays or of abstract ones, that lies where the returned one shall.
+        With many devices: see `make_update_step`.
 
     Returns:
       A jitted function `(state, batch, **extra) -> (state, metrics)`. `metrics` is a dict of
@@ -65,24 +69,30 @@ def make_train_step(
       above if they have their names, such as `value=validation_loss`.
 
     Raises:
-      ValueError: by the step: a loss that is no real scalar, or a batch that cannot be split.
+      ValueError: by the step: a loss that is no real scalar, a batch that cannot be split, or a
+        state of other trees or shapes than those of `like`.
     """
     require_transformation("make_train_step", "`tx`", tx)
     accumulate = check.Whole()("make_train_step", "accumulate", accumulate)
     tx = optax.with_extra_args_support(tx)
     loss = _Loss(loss_fn, has_aux)
+    places = Places(None)
+    if like is not None:
+        places = Places(require_train_state(like), like.params, like.opt_state)
 
     def step(state: TrainState, batch: Any, **extra: Any) -> tuple[TrainState, Metrics]:
         with check.calling("step(state, batch)"):
             loss.require(state)
+        places.require(state, "step(state, batch)")
         scale = _scale_of(state.opt_state)
         key = None if state.key is None else jax.random.fold_in(state.key, state.step)
         value_and_grad = loss.value_and_grad(accumulate, scale)
 
         def at(params: Params) -> tuple[tuple[Array, Any], Params]:
-            return value_and_grad(params, batch, state.model_state, key)
+            return value_and_grad(places.to_params(params), batch, state.model_state, key)
 
         (scaled, (model_state, aux)), grads = at(state.params)
+        grads = places.to_pieces(grads)
 
         def grad_fn(params: Params) -> Params:
             return jax.tree.map(lambda g: g / scale, at(params)[1])
@@ -92,7 +102,7 @@ def make_train_step(
             del grad_fn, hessian_fn
             if accumulate > 1:
                 return at(params)[0][0] / scale
-            return loss.scaled(1.0, params, batch, state.model_state, key)[0]
+            return loss.scaled(1.0, places.to_params(params), batch, state.model_state, key)[0]
 
         known = {
             "value": scaled / scale,
@@ -103,8 +113,9 @@ def make_train_step(
         }
 
         def update(grads: Params, params: Params, opt_state: Any) -> tuple[Params, Any]:
+            params = places.to_pieces(params)
             updates, opt_state = tx.update(grads, opt_state, params, **{**known, **extra})
-            return apply_updates(params, updates), opt_state
+            return places.to_params(apply_updates(params, updates)), opt_state
 
         params, opt_state = _after_all(update, state.step, grads, state.params, state.opt_state)
         after = TrainState(
@@ -117,7 +128,7 @@ def make_train_step(
         metrics = {"loss": scaled / scale, **hyperparams(opt_state)}
         return after, {**metrics, "aux": aux} if has_aux else metrics
 
-    return jax.jit(step, donate_argnums=0)
+    return jax.jit(step, donate_argnums=0, out_shardings=(places.returned, None))
 
 
 def _after_all(update: Callable[..., Any], step: Array, grads: Params, *changed: Any) -> Any:

@@ -13,11 +13,12 @@ import jax
 import optax
 
 from ..core.types import Params, State, Updates, require_transformation
+from ..placement.places import Places, require_pair
 from ..wrappers.apply import apply_updates
 
 
 def make_update_step(
-    tx: optax.GradientTransformation,
+    tx: optax.GradientTransformation, *, like: tuple[Params, State] | None = None
 ) -> Callable[..., tuple[Params, State]]:
     """Compile `update` and `apply_updates` into one step that changes its arrays in place.
 
@@ -29,18 +30,32 @@ def make_update_step(
 
     Args:
       tx: a complete optimizer.
+      like: `(params, state)`, arrays or abstract ones, that lie where the returned ones shall.
+        With many devices: the compiler is free to split the results otherwise, and with a state
+        that is spread (`state_sharding(..., zero_axis=)`) it splits the parameters too. Gradients
+        are brought to where their buffers lie before the update, so that each device computes
+        its piece of it.
 
     Returns:
       A jitted function `(params, state, grads, **extra) -> (params, state)`. Extra arguments of
       `update` are given by keyword; a function among them as `jax.tree_util.Partial(function)`.
+
+    Raises:
+      ValueError: by the step: it was given other trees or shapes than those of `like`.
     """
     require_transformation("make_update_step", "`tx`", tx)
     tx = optax.with_extra_args_support(tx)
+    places = Places(None)
+    if like is not None:
+        require_pair("make_update_step(tx, like=...)", like)
+        places = Places(like, *like)
 
     def update_step(
         params: Params, state: State, grads: Updates, **extra: Any
     ) -> tuple[Params, State]:
+        places.require((params, state), "update_step(params, state, grads)")
+        grads, params = places.to_pieces(grads), places.to_pieces(params)
         updates, state = tx.update(grads, state, params, **extra)
-        return apply_updates(params, updates), state
+        return places.to_params(apply_updates(params, updates)), state
 
-    return jax.jit(update_step, donate_argnums=(0, 1))
+    return jax.jit(update_step, donate_argnums=(0, 1), out_shardings=places.returned)

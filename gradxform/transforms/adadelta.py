@@ -68,7 +68,7 @@ def _adadelta_rule(
     """(g_t, E[g²], E[u²]) -> (u_t, E[g²], E[u²])."""
     square = numerics.abs_sq(g)
     e_g = numerics.ema(e_g, square, rho)
-    e_x = numerics.ema(e_x, numerics.divide((e_x + eps) * square, e_g + eps), rho)
+    e_x = numerics.ema(e_x, numerics.divide((e_x + eps) * square, e_g, eps), rho)
     # sqrt(e_x + eps) / sqrt(e_g + eps) with the e_x before, written with the new one, so that
     # each number is read where it is overwritten and nowhere else: XLA would keep u_t for both
     # loops, an array more to write and to read twice. All terms are positive: no digits cancel.

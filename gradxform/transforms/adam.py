@@ -35,7 +35,7 @@ from ..core.arguments import Decay, DType, NonNegative
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates
-from .rms import root
+from .rms import over_root
 
 
 class ScaleByAdamState(NamedTuple):
@@ -118,4 +118,4 @@ def adam_rule(
     mu = numerics.ema(mu, g, b1)
     nu = numerics.ema(nu, numerics.abs_sq(g), b2)
     mean = mu / c1 if c1_next is None else b1 * mu / c1_next + (1.0 - b1) * g / c1
-    return numerics.divide(mean, root(nu / c2, eps, eps_in_sqrt)), mu, nu
+    return over_root(mean, nu / c2, eps, eps_in_sqrt), mu, nu

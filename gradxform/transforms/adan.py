@@ -115,7 +115,7 @@ def _adan_rule(
     mu = numerics.ema(mu, g, b1)
     mu_change = numerics.ema(mu_change, change, b2)
     nu = numerics.ema(nu, numerics.abs_sq(g + b2 * change), b3)
-    u = numerics.divide(mu / c1 + b2 * mu_change / c2, jnp.sqrt(nu / c3) + eps)
+    u = numerics.divide(mu / c1 + b2 * mu_change / c2, jnp.sqrt(nu / c3), eps)
     # A copy: outside of `jit` the state would hold the very array that was passed in.
     return u, mu, mu_change, nu, jnp.array(g, copy=True)
 

@@ -115,4 +115,4 @@ def _ademamix_rule(
     mu_slow = numerics.ema(mu_slow, g, b3)
     nu = numerics.ema(nu, numerics.abs_sq(g), b2)
     mean = mu / c1 + alpha * mu_slow
-    return numerics.divide(mean, jnp.sqrt(nu / c2) + eps), mu, mu_slow, nu
+    return numerics.divide(mean, jnp.sqrt(nu / c2), eps), mu, mu_slow, nu

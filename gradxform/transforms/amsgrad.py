@@ -114,4 +114,4 @@ def _amsgrad_rule(
     mu = numerics.ema(mu, g, b1)
     nu = numerics.ema(nu, numerics.abs_sq(g), b2)
     nu_max = jnp.maximum(nu_max, nu / before)
-    return numerics.divide(mu / c1, jnp.sqrt(nu_max / after) + eps), mu, nu, nu_max
+    return numerics.divide(mu / c1, jnp.sqrt(nu_max / after), eps), mu, nu, nu_max

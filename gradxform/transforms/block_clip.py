@@ -23,11 +23,12 @@ from ..core.arguments import Mask, NonNegative, Positive
 from ..core.factory import transformation
 from ..core.mask import mask_tree
 from ..core.numerics import Value
-from ..core.types import InitUpdate, Params, State, Updates, no_state
+from ..core.types import InitUpdate, Params, State, Updates, leaf_wise, no_state
 from .norms import Axis, block_norm, block_rms, fan_in, require_axis, summed_axes
 
 
 @transformation
+@leaf_wise
 def clip_by_block_norm(max_norm: Positive) -> InitUpdate:
     """Scale each array by a factor of its own so that its norm is at most max_norm.
 
@@ -49,6 +50,7 @@ def _block_norm_rule(g: Array, *, max_norm: Value) -> Array:
 
 
 @transformation
+@leaf_wise
 def clip_by_block_rms(max_rms: Positive = 1.0) -> InitUpdate:
     """Scale each array so that its root-mean-square is at most max_rms.
 
@@ -71,6 +73,7 @@ def _block_rms_rule(g: Array, *, max_rms: Value) -> Array:
 
 
 @transformation
+@leaf_wise
 def adaptive_gradient_clip(
     clipping: Positive = 0.01,
     eps: NonNegative = 1e-3,

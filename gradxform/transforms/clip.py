@@ -18,6 +18,7 @@ from ..core.arguments import Positive
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates, no_state
+from .norms import AxisName
 from .scale import scale_rule
 
 
@@ -68,7 +69,10 @@ def _clip_rule(g: Array, *, max_value: Value) -> Array:
 
 @transformation
 def clip_by_global_norm(
-    max_norm: Positive, *, on_nonfinite: Literal["propagate", "zero", "skip"] = "propagate"
+    max_norm: Positive,
+    *,
+    on_nonfinite: Literal["propagate", "zero", "skip"] = "propagate",
+    axis_name: AxisName = None,
 ) -> InitUpdate:
     """Scale all updates by one factor so that their global norm is at most max_norm.
 
@@ -83,9 +87,17 @@ def clip_by_global_norm(
         "skip" makes all updates of the step zero. What follows in the chain still sees that step:
         velocities go on, weights decay. Nothing but a wrapper around the whole optimizer can
         leave its state untouched.
+      axis_name: for an update inside of `jax.shard_map`, where it sees one shard of each array:
+        the mesh axis, or a tuple of them, that arrays are split over. The norm is then that of
+        all shards; arrays that every device has whole count once. Under `jit`, arrays are whole
+        whatever their sharding, and it is left out.
 
     Returns:
       A transformation with state `ClipByGlobalNormState`: four scalars.
+
+    Raises:
+      ValueError: by `update`: `axis_name` is not an axis of a `shard_map` around it, or one with
+        `check_vma=False`, which does not know what is split.
     """
 
     def init(params: Params) -> ClipByGlobalNormState:
@@ -99,7 +111,7 @@ def clip_by_global_norm(
     def update(updates: Updates, state: ClipByGlobalNormState) -> tuple[Updates, State]:
         if on_nonfinite == "zero":
             updates = tree.lift(_finite_rule, updates)
-        norm = numerics.global_norm(updates)
+        norm = numerics.global_norm(updates, axis_name)
         factor, clipped = _clip_factor(norm, max_norm)
         longer = jnp.where(clipped, numerics.increment(state.clipped_steps), state.clipped_steps)
         after = factor * norm

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ..core import check, numerics, tree
+from ..core.random_keys import keys_like
 from ..core.types import Params
 
 HessianFn = Callable[[Params, Array], Params]  # (params, key) -> the diagonal, a tree like params
@@ -44,7 +45,7 @@ def hutchinson(loss_fn: Callable[[Params], Array]) -> HessianFn:
     _require_function("hutchinson(loss_fn)", loss_fn)
 
     def hessian_fn(params: Params, key: Array) -> Params:
-        keys = tree.keys_like(key, params)
+        keys = keys_like(key, params)
         signs = jax.tree.map(_signs_like, params, keys, is_leaf=lambda p: p is None)
         _, product = jax.jvp(jax.grad(loss_fn), (params,), (signs,))
         return jax.tree.map(lambda u, hu: _per_axis(jnp.real(u * hu), u), signs, product)

@@ -142,7 +142,7 @@ def scale_by_dadapt_adam(
 
 def _dot_rule(g: Array, s: Array, nu: Array, *, eps: Value) -> tuple[Array, Array, Array]:
     """(g_k, s_k, v_k) -> the array's part of <g_k, s_k / (sqrt(v_k) + eps)>."""
-    scaled = numerics.divide(s, jnp.sqrt(nu) + eps)
+    scaled = numerics.divide(s, jnp.sqrt(nu), eps)
     return jnp.sum(jnp.real(jnp.conj(g) * scaled)), s, nu
 
 
@@ -163,7 +163,7 @@ def _dadapt_rule(
     mu = numerics.ema(mu, a * g, b1)
     nu = numerics.ema(nu, numerics.abs_sq(g), b2)
     s = numerics.ema(s, a * g, beta)
-    return d0 * numerics.divide(mu, jnp.sqrt(nu) + eps), mu, nu, s
+    return d0 * numerics.divide(mu, jnp.sqrt(nu), eps), mu, nu, s
 
 
 # What Prodigy shares

@@ -159,4 +159,4 @@ def scale_by_dowg(r_eps: PositiveNumber = 0.01, eps: NonNegative = 1e-4) -> Init
 
 def _dowg_step_size(r: Array, total: Array, *, eps: Value) -> Array:
     """η_t of r_t and v_t."""
-    return numerics.divide(jnp.square(r), jnp.sqrt(total) + eps)
+    return numerics.divide(jnp.square(r), jnp.sqrt(total), eps)

@@ -26,7 +26,7 @@ from ..core import numerics, tree
 from ..core.arguments import Count, DType, NonNegative, Positive, WholeNumber
 from ..core.factory import transformation
 from ..core.numerics import Value
-from ..core.types import InitUpdate, Params, State, Updates, no_state
+from ..core.types import InitUpdate, Params, State, Updates, leaf_wise, no_state
 from .norms import block_rms
 
 
@@ -46,6 +46,7 @@ class ScaleByFactoredRmsState(NamedTuple):
 
 
 @transformation
+@leaf_wise
 def scale_by_factored_rms(
     decay_rate: Positive = 0.8,
     eps: NonNegative = 1e-30,
@@ -143,6 +144,7 @@ def _is_factored(shape: tuple[int, ...], smallest: int) -> bool:
 
 
 @transformation
+@leaf_wise
 def scale_by_parameter_rms(min_scale: NonNegative = 1e-3) -> InitUpdate:
     """Scale each array by the root-mean-square of its parameters: relative step sizes.
 

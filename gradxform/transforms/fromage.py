@@ -17,11 +17,12 @@ from ..core import tree
 from ..core.arguments import LearningRate
 from ..core.factory import transformation
 from ..core.numerics import Value
-from ..core.types import InitUpdate, Params, State, Updates, no_state
+from ..core.types import InitUpdate, Params, State, Updates, leaf_wise, no_state
 from .trust_ratio import trust_ratio
 
 
 @transformation
+@leaf_wise
 def scale_by_fromage(learning_rate: LearningRate) -> InitUpdate:
     """The whole step w - w_new of Fromage: the learning rate also sets how the weights shrink.
 

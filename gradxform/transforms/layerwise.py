@@ -26,7 +26,7 @@ from ..core.hyperparams import ScalarRule
 from ..core.mask import listed
 from ..core.numerics import Value
 from ..core.selector import paths
-from ..core.types import InitUpdate, Params, State, Updates, no_state
+from ..core.types import InitUpdate, Params, State, Updates, leaf_wise, no_state
 
 _Rate = Annotated[Any, ScalarRule(check.Interval(low=0.0, low_open=True, high=1.0))]
 
@@ -56,6 +56,7 @@ DepthOf = Annotated[Mapping[str, int] | Callable[[str], int], _DepthRule()]
 
 
 @transformation
+@leaf_wise
 def layerwise_decay(rate: _Rate, depth_of: DepthOf) -> InitUpdate:
     """Multiply each update by rate^depth: put it behind the scaling and the weight decay.
 

@@ -27,7 +27,7 @@ from ..core import numerics, tree
 from ..core.arguments import Decay, DType, NonNegative, Positive
 from ..core.factory import transformation
 from ..core.numerics import Value
-from ..core.types import InitUpdate, Params, State, Updates
+from ..core.types import InitUpdate, Params, State, Updates, leaf_wise
 from .adam import adam_rule
 from .adan import change_of_gradient
 
@@ -49,6 +49,7 @@ class ScaleByMarsState(NamedTuple):
 
 
 @transformation
+@leaf_wise
 def reduce_gradient_variance(
     gamma: NonNegative = 0.025,
     b1: Decay = 0.95,
@@ -91,6 +92,7 @@ def reduce_gradient_variance(
 
 
 @transformation
+@leaf_wise
 def scale_by_mars(
     b1: Decay = 0.95,
     b2: Decay = 0.99,

@@ -17,6 +17,7 @@ from ..core import check, numerics, tree
 from ..core.arguments import NonNegative, WholeNumber
 from ..core.factory import transformation
 from ..core.numerics import Value
+from ..core.random_keys import keys_like
 from ..core.types import InitUpdate, Params, State, Updates
 
 
@@ -58,7 +59,7 @@ def add_gradient_noise(
         updates = tree.lift(
             _noise_rule,
             updates,
-            along={"key": tree.keys_like(key, updates)},
+            along={"key": keys_like(key, updates)},
             sigma=_deviation(count, eta, gamma),
         )
         return updates, AddGradientNoiseState(count, state.seed)

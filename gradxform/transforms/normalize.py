@@ -18,11 +18,12 @@ from ..core import numerics, tree
 from ..core.arguments import NonNegative
 from ..core.factory import transformation
 from ..core.numerics import Value
-from ..core.types import InitUpdate, State, Updates, no_state
-from .norms import Axis, require_axis, summed_axes
+from ..core.types import InitUpdate, State, Updates, leaf_wise, no_state
+from .norms import Axis, AxisName, require_axis, summed_axes
 
 
 @transformation
+@leaf_wise
 def centralize_gradients(*, axis: Axis = None) -> InitUpdate:
     """Subtract from each output unit's gradient its mean over the inputs (GC).
 
@@ -49,20 +50,22 @@ def _centralize_rule(g: Array, *, axis: Axis) -> Array:
 
 
 @transformation
-def normalize_by_global_norm(eps: NonNegative = 0.0) -> InitUpdate:
+def normalize_by_global_norm(eps: NonNegative = 0.0, *, axis_name: AxisName = None) -> InitUpdate:
     """Divide all updates by their global norm, so that they have length 1 together.
 
     Args:
       eps: added to the norm, in units of the gradient; updates well below it stay short. Updates
         of zeros stay zeros even if `eps` is 0, which is the default; optax's is 1e-6.
+      axis_name: for an update inside of `jax.shard_map`, the mesh axes that arrays are split over,
+        as in `clip_by_global_norm`.
     """
 
     def update(updates: Updates, state: State) -> tuple[Updates, State]:
-        norm = numerics.global_norm(updates)
+        norm = numerics.global_norm(updates, axis_name)
         return tree.lift(_normalize_rule, updates, norm=norm, eps=eps), state
 
     return no_state, update
 
 
 def _normalize_rule(g: Array, *, norm: Array, eps: Value) -> Array:
-    return numerics.divide(g, norm + eps)
+    return numerics.divide(g, norm, eps)

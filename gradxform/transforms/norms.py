@@ -1,5 +1,8 @@
 """Sizes of one array, and of the units that it is made of."""
 
+from collections.abc import Sequence
+from typing import Annotated, Any
+
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -8,6 +11,23 @@ from ..core import check, numerics
 
 # Which axes are summed over: one, several, or None for those that the layout implies.
 Axis = int | tuple[int, ...] | None
+
+
+class AxisNameRule:
+    """Names of mesh axes."""
+
+    kind = "str | tuple[str, ...] | None"
+
+    def __call__(self, call: str, name: str, value: Any) -> str | tuple[str, ...] | None:
+        """The name, a tuple of them, or None."""
+        several = tuple(value) if isinstance(value, tuple | list) else (value,)
+        if value is not None and not (several and all(isinstance(x, str) for x in several)):
+            check.fail(call, name, value, "the name of a mesh axis, a tuple of them, or None")
+        return several if isinstance(value, tuple | list) else value
+
+
+# The mesh axes that arrays are split over inside of a `shard_map`: one, several, or None.
+AxisName = Annotated[str | Sequence[str] | None, AxisNameRule()]
 
 
 def block_norm(x: Array) -> Array:

@@ -177,7 +177,7 @@ def _prodigy_rule(
     mu = numerics.ema(mu, a * g, b1)
     nu = numerics.ema(nu, numerics.abs_sq(a * g), b2)
     s = _summed(s, g, a=a, b3=b3, gamma=gamma)
-    return numerics.divide(mu, jnp.sqrt(nu) + a * eps), mu, nu, s
+    return numerics.divide(mu, jnp.sqrt(nu), a * eps), mu, nu, s
 
 
 def _summed(total: Array, term: Array, *, a: Array, b3: Value, gamma: Value) -> Array:

@@ -114,7 +114,7 @@ def _radam_rule(
     mu = numerics.ema(mu, g, b1)
     nu = numerics.ema(nu, numerics.abs_sq(g), b2)
     mean = mu / c1
-    adapted = r * numerics.divide(mean, jnp.sqrt(nu / c2) + eps)
+    adapted = r * numerics.divide(mean, jnp.sqrt(nu / c2), eps)
     return jnp.where(tractable, adapted, mean), mu, nu
 
 

@@ -26,6 +26,7 @@ from jax import Array
 from ..core import numerics, tree
 from ..core.arguments import Decay, DType, NonNegative, NonNegativeNumber
 from ..core.factory import transformation
+from ..core.foreign import refuse_state
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates
 
@@ -87,15 +88,17 @@ def scale_by_rss(
     return init, update
 
 
-def root(v: Array, eps: Value, eps_in_sqrt: bool) -> Array:
-    """sqrt(v) + eps, or sqrt(v + eps)."""
-    return jnp.sqrt(v + eps) if eps_in_sqrt else jnp.sqrt(v) + eps
+def over_root(x: Array, v: Array, eps: Value, eps_in_sqrt: bool) -> Array:
+    """x / (sqrt(v) + eps), or x / sqrt(v + eps)."""
+    if eps_in_sqrt:
+        return numerics.divide(x, jnp.sqrt(v + eps))
+    return numerics.divide(x, jnp.sqrt(v), eps)
 
 
 def _rss_rule(g: Array, s: Array, *, eps: Value, eps_in_sqrt: bool) -> tuple[Array, Array]:
     """(g_t, s_{t-1}) -> (u_t, s_t)."""
     s = s + numerics.abs_sq(g)
-    return numerics.divide(g, root(s, eps, eps_in_sqrt)), s
+    return over_root(g, s, eps, eps_in_sqrt), s
 
 
 @transformation
@@ -134,6 +137,9 @@ def scale_by_rms(
     def update(
         updates: Updates, state: ScaleByRmsState | ScaleByCenteredRmsState
     ) -> tuple[Updates, State]:
+        own = ScaleByCenteredRmsState if centered else ScaleByRmsState
+        if not isinstance(state, own):
+            refuse_state("scale_by_rms(...).update", state, own.__name__)
         rule = _centered_rms_rule if centered else _rms_rule
         updates, *buffers = tree.lift(
             rule, updates, *state, decay=decay, eps=eps, eps_in_sqrt=eps_in_sqrt
@@ -148,7 +154,7 @@ def _rms_rule(
 ) -> tuple[Array, Array]:
     """(g_t, v_{t-1}) -> (u_t, v_t)."""
     nu = numerics.ema(nu, numerics.abs_sq(g), decay)
-    return numerics.divide(g, root(nu, eps, eps_in_sqrt)), nu
+    return over_root(g, nu, eps, eps_in_sqrt), nu
 
 
 def _centered_rms_rule(
@@ -159,4 +165,4 @@ def _centered_rms_rule(
     nu = numerics.ema(nu, numerics.abs_sq(g), decay)
     # Rounding can put the difference below zero where the gradient hardly changes.
     variance = jnp.maximum(nu - numerics.abs_sq(mu), 0.0)
-    return numerics.divide(g, root(variance, eps, eps_in_sqrt)), mu, nu
+    return over_root(g, variance, eps, eps_in_sqrt), mu, nu

@@ -22,7 +22,7 @@ from ..core import numerics, tree
 from ..core.arguments import Decay, NonNegative
 from ..core.factory import transformation
 from ..core.numerics import Value
-from ..core.types import InitUpdate, Params, State, Updates
+from ..core.types import InitUpdate, Params, State, Updates, leaf_wise
 
 
 class NormMoment(NamedTuple):
@@ -39,6 +39,7 @@ class ScaleByRunningNormState(NamedTuple):
 
 
 @transformation
+@leaf_wise
 def scale_by_running_norm(decay: Decay = 0.98, eps: NonNegative = 1e-8) -> InitUpdate:
     """Divide the gradient of each array by the root of a moving average of its squared norm.
 
@@ -77,4 +78,4 @@ def _running_norm_rule(
     """(g_t, v_{t-1}) -> (u_t, v_t)."""
     square = jnp.sum(numerics.abs_sq(g))
     v = jnp.where(first, square, numerics.ema(nu.v, square, decay))
-    return numerics.divide(g, jnp.sqrt(v) + eps), NormMoment(v)
+    return numerics.divide(g, jnp.sqrt(v), eps), NormMoment(v)

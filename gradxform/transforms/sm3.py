@@ -24,7 +24,7 @@ from jax import Array
 from ..core import numerics, tree
 from ..core.arguments import DType
 from ..core.factory import transformation
-from ..core.types import InitUpdate, Params, State, Updates
+from ..core.types import InitUpdate, Params, State, Updates, leaf_wise
 
 
 class ScaleBySM3State(NamedTuple):
@@ -35,6 +35,7 @@ class ScaleBySM3State(NamedTuple):
 
 
 @transformation
+@leaf_wise
 def scale_by_sm3(*, state_dtype: DType | None = None) -> InitUpdate:
     """Divide by the root of an upper bound of AdaGrad's sums, kept for rows and columns only.
 

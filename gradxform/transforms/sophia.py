@@ -26,7 +26,7 @@ from ..core.arguments import Count, Decay, DType, NonNegative, Positive, WholeNu
 from ..core.branch import for_any
 from ..core.factory import transformation
 from ..core.numerics import Value
-from ..core.types import InitUpdate, Params, State, Updates
+from ..core.types import InitUpdate, Params, State, Updates, leaf_wise
 from .curvature import HessianFn
 
 
@@ -44,6 +44,7 @@ class ScaleBySophiaState(NamedTuple):
 
 
 @transformation
+@leaf_wise
 def scale_by_sophia(
     b1: Decay = 0.96,
     b2: Decay = 0.99,

@@ -23,11 +23,12 @@ from ..core.arguments import Mask, NonNegative, Positive
 from ..core.factory import transformation
 from ..core.mask import mask_tree
 from ..core.numerics import Value
-from ..core.types import InitUpdate, Params, State, Updates, no_state
+from ..core.types import InitUpdate, Params, State, Updates, leaf_wise, no_state
 from .norms import block_norm
 
 
 @transformation
+@leaf_wise
 def scale_by_trust_ratio(
     trust_coefficient: Positive = 1.0, eps: NonNegative = 0.0, *, mask: Mask = None
 ) -> InitUpdate:
@@ -60,6 +61,7 @@ def _trust_ratio_rule(g: Array, *, p: Array, trust_coefficient: Value, eps: Valu
 
 
 @transformation
+@leaf_wise
 def scale_by_lars(
     trust_coefficient: Positive = 1e-3,
     weight_decay: NonNegative = 5e-4,
@@ -116,7 +118,7 @@ def _lars_rule(
 ) -> Array:
     beta = weight_decay if decays else 0.0
     g_norm, p_norm = block_norm(g), block_norm(p)
-    rate = numerics.divide(trust_coefficient * p_norm, g_norm + beta * p_norm + eps)
+    rate = numerics.divide(trust_coefficient * p_norm, g_norm + beta * p_norm, eps)
     decayed = g + beta * p
     return _unless_zero(g_norm, p_norm, rate) * decayed if trusts else decayed
 
@@ -124,7 +126,7 @@ def _lars_rule(
 def trust_ratio(g: Array, p: Array, coefficient: Value = 1.0, eps: Value = 0.0) -> Array:
     """coefficient |p| / (|g| + eps), or 1 where one of the two norms is 0."""
     g_norm, p_norm = block_norm(g), block_norm(p)
-    return _unless_zero(g_norm, p_norm, numerics.divide(coefficient * p_norm, g_norm + eps))
+    return _unless_zero(g_norm, p_norm, numerics.divide(coefficient * p_norm, g_norm, eps))
 
 
 def _unless_zero(g_norm: Array, p_norm: Array, ratio: Array) -> Array:

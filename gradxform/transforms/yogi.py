@@ -96,4 +96,4 @@ def _yogi_rule(
     square = numerics.abs_sq(g)
     mu = numerics.ema(mu, g, b1)
     nu = nu - (1.0 - b2) * jnp.sign(nu - square) * square
-    return numerics.divide(mu / c1, jnp.sqrt(nu / c2) + eps), mu, nu
+    return numerics.divide(mu / c1, jnp.sqrt(nu / c2), eps), mu, nu

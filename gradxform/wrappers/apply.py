@@ -4,6 +4,7 @@ from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AxisType
 
 from ..core import check, numerics, tree
 from ..core.repeated import each
@@ -18,7 +19,8 @@ def apply_updates(params: Params, updates: Updates) -> Params:
       updates: what `update` returned for them. A parameter without an update (`None`) stays.
 
     Returns:
-      The new parameters, with the structure, shapes and dtypes of `params`.
+      The new parameters, with the structure, shapes and dtypes of `params`, and on a mesh with
+      Explicit axes also with their shardings: updates that come in more pieces are gathered.
 
     Raises:
       ValueError: the trees do not fit; the message names the first leaf that differs.
@@ -41,7 +43,17 @@ def apply_updates(params: Params, updates: Updates) -> Params:
 def _sum(pair: tuple[jax.Array, jax.Array], _: None) -> jax.Array:
     u, p = map(jnp.asarray, pair)
     wide = numerics.wide_dtype(numerics.widest(p.dtype, u.dtype))
-    return (p.astype(wide) + u.astype(wide)).astype(p.dtype)
+    return _placed((p.astype(wide) + u.astype(wide)).astype(p.dtype), p)
+
+
+def _placed(new: jax.Array, p: jax.Array) -> jax.Array:
+    """`new` with the sharding in the type of `p`, if it has one."""
+    place = jax.typeof(p).sharding
+    if place.mesh.empty or jax.typeof(new).sharding == place:
+        return new
+    if not all(kind == AxisType.Explicit for kind in place.mesh.axis_types):
+        return new
+    return jax.sharding.reshard(new, place)  # type: ignore[no-untyped-call]
 
 
 def _is_none(x: object) -> bool:

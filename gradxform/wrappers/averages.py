@@ -33,7 +33,7 @@ from ..core import numerics, tree
 from ..core.arguments import Count, Decay, NonNegative, Transformation, WholeNumber
 from ..core.factory import transformation
 from ..core.numerics import Value
-from ..core.types import InitUpdate, Params, State, Updates, update_wide
+from ..core.types import InitUpdate, Params, State, Updates, leaf_wise, update_wide
 from .apply import apply_updates
 from .evaluation import Evaluation
 
@@ -66,6 +66,7 @@ class AverageParamsState(NamedTuple):
 
 
 @transformation
+@leaf_wise
 def ema_params(
     inner: Transformation,
     decay: Decay = 0.999,
@@ -123,6 +124,7 @@ def ema_params(
 
 
 @transformation
+@leaf_wise
 def average_params(
     inner: Transformation, start: WholeNumber, every: Count = 1, *, power: NonNegative = 0.0
 ) -> InitUpdate:

@@ -12,7 +12,6 @@ What remains never points uphill, and the loss of a small enough step cannot ris
 Reference: Liang, Chen, Liu & Liu, 2024, https://arxiv.org/abs/2411.16085
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import jax.numpy as jnp
@@ -22,11 +21,12 @@ from ..core import check, numerics, tree
 from ..core.arguments import NonNegative, Transformation
 from ..core.factory import transformation
 from ..core.numerics import Value
-from ..core.types import InitUpdate, Params, State, Updates, update_wide
+from ..core.types import InitUpdate, Params, State, Updates, inside, leaf_wise, update_wide
 from ..transforms.scale import scale_by_learning_rate
 
 
 @transformation
+@leaf_wise
 def cautious(inner: Transformation, xi: NonNegative = 1.0) -> InitUpdate:
     """Keep the coordinates of a direction that agree in sign with the gradient, and rescale them.
 
@@ -49,7 +49,7 @@ def cautious(inner: Transformation, xi: NonNegative = 1.0) -> InitUpdate:
       A transformation with the state of `inner`.
     """
     check.require(
-        all(_factory(tx) is not scale_by_learning_rate for tx in _inside(inner)),
+        all(_factory(tx) is not scale_by_learning_rate for tx in inside(inner)),
         "the inner transformation holds `scale_by_learning_rate`, which points downhill: no "
         "coordinate of it would agree with the gradient. Put the learning rate behind, as in "
         "`chain(cautious(scale_by_adam()), scale_by_learning_rate(1e-3))`.",
@@ -75,13 +75,6 @@ def _cautious_rule(g: Array, u: Array, *, xi: Value) -> tuple[Array, Array]:
     size = jnp.full_like(jnp.real(u), u.size, shape=())
     count = jnp.sum(agrees).astype(size.dtype)
     return u * agrees.astype(size.dtype) * numerics.divide(size, count + xi), u
-
-
-def _inside(tx: Any) -> Iterator[Any]:
-    """A transformation and all that it is made of."""
-    yield tx
-    for part in getattr(tx, "parts", ()):
-        yield from _inside(part)
 
 
 def _factory(tx: Any) -> Any:

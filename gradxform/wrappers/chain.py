@@ -6,6 +6,7 @@ import optax
 
 from ..core import check
 from ..core.factory import transformation
+from ..core.foreign import WAY_OUT
 from ..core.types import (
     InitUpdate,
     Params,
@@ -39,7 +40,7 @@ def chain(*transformations: optax.GradientTransformation) -> InitUpdate:
     def update(
         updates: Updates, state: State, params: Params = None, **extra: Any
     ) -> tuple[Updates, State]:
-        _require_length("chain", state, len(transformations))
+        _require_length("chain", state, len(transformations), tuple)
         states = []
         for tx, inner in zip(transformations, state, strict=True):
             updates, new = update_wide(tx, updates, inner, params, **extra)
@@ -96,12 +97,12 @@ def named_chain(*transformations: _Pair) -> InitUpdate:
     def update(
         updates: Updates, state: State, params: Params = None, **extra: Any
     ) -> tuple[Updates, State]:
-        _require_length("named_chain", state, len(transformations))
+        _require_length("named_chain", state, len(transformations), dict)
         unknown = sorted({*state} ^ {name for name, _ in transformations})
         check.require(
             not unknown,
             f"the state and the chain differ in the names {', '.join(f'`{n}`' for n in unknown)}. "
-            "Was the state made by `init` of this chain?",
+            f"{WAY_OUT}",
         )
         states = {}
         for name, tx in transformations:
@@ -111,10 +112,11 @@ def named_chain(*transformations: _Pair) -> InitUpdate:
     return init, update
 
 
-def _require_length(call: str, state: Any, length: int) -> None:
-    if not isinstance(state, tuple | dict) or len(state) != length:
-        found = f"{len(state)} states" if isinstance(state, tuple | dict) else type(state).__name__
+def _require_length(call: str, state: Any, length: int, kind: type) -> None:
+    # The state of a block is a tuple, too: a named one.
+    is_chain = isinstance(state, kind) and not hasattr(state, "_fields")
+    if not is_chain or len(state) != length:
+        found = f"{len(state)} states" if is_chain else type(state).__name__
         raise ValueError(
-            f"`{call}(...).update`: {length} links need {length} states; got {found}. Was the "
-            "state made by `init` of this chain?"
+            f"`{call}(...).update`: {length} links need {length} states; got {found}. {WAY_OUT}"
         )

@@ -18,14 +18,16 @@ import jax.numpy as jnp
 from ..core import check, tree
 from ..core.arguments import Mask, Transformation
 from ..core.factory import transformation
+from ..core.foreign import WAY_OUT, refuse_state
 from ..core.mask import kept, mask_tree, merged
-from ..core.types import InitUpdate, Params, State, Updates, update_wide
+from ..core.types import InitUpdate, Params, State, Updates, leaf_wise, update_wide
 from .group_rules import DEFAULT, GroupsRule, assign
 
 _Groups = Annotated[dict[str, tuple[Any, Any]], GroupsRule()]
 
 
 @transformation
+@leaf_wise
 def masked(inner: Transformation, mask: Mask) -> InitUpdate:
     """Apply a transformation to the selected parameters, and pass the other updates on.
 
@@ -62,6 +64,7 @@ def masked(inner: Transformation, mask: Mask) -> InitUpdate:
 
 
 @transformation
+@leaf_wise
 def freeze(inner: Transformation, mask: Mask) -> InitUpdate:
     """Keep the selected parameters as they are, and update the others with a transformation.
 
@@ -95,6 +98,7 @@ def freeze(inner: Transformation, mask: Mask) -> InitUpdate:
 
 
 @transformation
+@leaf_wise
 def partition(groups: _Groups, default: Transformation | None = None) -> InitUpdate:
     """Give each group of parameters a transformation of its own.
 
@@ -134,12 +138,13 @@ def partition(groups: _Groups, default: Transformation | None = None) -> InitUpd
     def update(
         updates: Updates, state: State, params: Params = None, **extra: Any
     ) -> tuple[Updates, State]:
-        differing = {*state} ^ {*transformations} if isinstance(state, dict) else {*transformations}
+        if not isinstance(state, dict):
+            refuse_state("partition(...).update", state, "dict")
+        differing = {*state} ^ {*transformations}
         check.require(
             not differing,
             "the state and the groups differ in the names "
-            f"{', '.join(f'`{name}`' for name in sorted(differing))}. Was the state made by "
-            "`init` of these groups?",
+            f"{', '.join(f'`{name}`' for name in sorted(differing))}. {WAY_OUT}",
         )
         chosen = assign(masks, updates if params is None else params, default is not None)
         result, states = updates, {}

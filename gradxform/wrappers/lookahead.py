@@ -23,7 +23,7 @@ from ..core.branch import when
 from ..core.factory import transformation
 from ..core.hyperparams import ScalarRule
 from ..core.numerics import Value
-from ..core.types import InitUpdate, Params, State, Updates, update_wide
+from ..core.types import InitUpdate, Params, State, Updates, leaf_wise, update_wide
 from .averages import wide_copies
 from .evaluation import Evaluation
 
@@ -43,6 +43,7 @@ class LookaheadState(NamedTuple):
 
 
 @transformation
+@leaf_wise
 def lookahead(
     inner: Transformation, sync_period: Count = 5, slow_step_size: _Part = 0.5
 ) -> InitUpdate:

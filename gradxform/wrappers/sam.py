@@ -28,7 +28,7 @@ from ..core import check, numerics, tree
 from ..core.arguments import NonNegative, Transformation
 from ..core.factory import transformation
 from ..core.numerics import Value
-from ..core.types import InitUpdate, Params, State, Updates, update_wide
+from ..core.types import InitUpdate, Params, State, Updates, leaf_wise, update_wide
 from .loss_scale import dynamic_loss_scale
 from .skipping import require_not_inside
 
@@ -36,6 +36,7 @@ GradFn = Callable[[Params], Updates]
 
 
 @transformation
+@leaf_wise
 def sam(
     inner: Transformation,
     rho: NonNegative = 0.05,

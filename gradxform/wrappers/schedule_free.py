@@ -32,7 +32,7 @@ from ..core.factory import transformation
 from ..core.hyperparams import ScalarRule
 from ..core.numerics import Value
 from ..core.reading import hyperparams
-from ..core.types import InitUpdate, Params, State, Updates, update_wide
+from ..core.types import InitUpdate, Params, State, Updates, leaf_wise, update_wide
 from .averages import wide_copies
 from .evaluation import Evaluation
 
@@ -65,6 +65,7 @@ class ScheduleFreeState(NamedTuple):
 
 
 @transformation
+@leaf_wise
 def schedule_free(
     inner: Transformation,
     b1: _Interpolation = 0.9,

@@ -6,7 +6,6 @@ quarter of the time of testing each coordinate.) It is infinite as well where a 
 so large that its square overflows, which an inner second moment would keep for ever.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -15,7 +14,7 @@ from jax import Array
 
 from ..core import check, numerics, tree
 from ..core.branch import when
-from ..core.types import Params, State, Updates, update_wide
+from ..core.types import Params, State, Updates, inside, update_wide
 
 
 def finite_extra(extra: dict[str, Any]) -> Array:
@@ -72,7 +71,7 @@ def in_a_row(happened: Array, count: Array) -> Array:
 
 def require_not_inside(factories: tuple[Any, ...], inner: Any, why: str) -> None:
     """Refuse an inner transformation that holds one of these."""
-    held = [tx.recipe.name for tx in _inside(inner) if _factory(tx) in factories]
+    held = [tx.recipe.name for tx in inside(inner) if _factory(tx) in factories]
     check.require(not held, f"the inner transformation holds `{held[0] if held else ''}`{why}")
 
 
@@ -88,12 +87,6 @@ def _zero(g: Any) -> Array:
 def _typed_like(new: Any, old: Any) -> Any:
     # A transformation of Optax's may return another dtype than it was given.
     return new if new.dtype == old.dtype else new.astype(old.dtype)
-
-
-def _inside(tx: Any) -> Iterator[Any]:
-    yield tx
-    for part in getattr(tx, "parts", ()):
-        yield from _inside(part)
 
 
 def _factory(tx: Any) -> Any:

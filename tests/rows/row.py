@@ -34,10 +34,14 @@ class Row:
       complex: whether complex parameters have a meaning.
       state_bytes: bytes of state per float32 parameter of a large array.
       like_params: whether every buffer of the state has the shape of its parameter.
+      in_vectors: whether the arrays of the parameters stand in vectors, so that no buffer is a tree
+        like the parameters.
       narrow_state: whether `state_dtype` is an argument.
       rounds_params: whether it rounds parameters to their own dtype inside, because it averages
         what they become or takes a gradient at a point near by.
       wide_updates: whether the updates of 16-bit parameters stay in float32.
+      on_host: whether arrays of the state are in the host's memory, where JAX cannot differentiate
+        backwards through them.
       copies: how many of the buffers are copies of the parameters, in the parameters' own dtype.
       read_twice: whether an old buffer is read by two loops of the compiled update, of which one
         overwrites it, and nothing that is computed tells XLA which comes first
@@ -63,9 +67,11 @@ class Row:
     complex: bool = True
     state_bytes: float = 0.0
     like_params: bool = True
+    in_vectors: bool = False
     narrow_state: bool = False
     rounds_params: bool = False
     wide_updates: bool = False
+    on_host: bool = False
     copies: int = 0
     read_twice: bool = False
     written_out: int = 0

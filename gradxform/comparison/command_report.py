@@ -1,0 +1,77 @@
+"""`gradxform report FILE`: the table, the picture and the page of a comparison that was saved."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from .output import Output, Problem
+from .report import notes, table
+from .result import Comparison, load_comparison
+
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "--out": {
+        "type": Path,
+        "metavar": "DIR",
+        "help": "folder for the page and the picture; by default that of FILE",
+    },
+}
+
+
+def add_report(commands: Any) -> argparse.ArgumentParser:
+    """Add `report` to the commands of a parser."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "report",
+        help="print a saved comparison and write its page and its picture",
+        description="Print the table of a comparison that was saved, finished or not, and write "
+        "its report as an HTML page and its picture.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="comparison.json, or the folder that holds it"
+    )
+    for name, settings in _OPTIONS.items():
+        parser.add_argument(name, **settings)
+    return parser
+
+
+def report_options() -> list[str]:
+    """The names of the options."""
+    return [*_OPTIONS, "--help"]
+
+
+def run_report(options: argparse.Namespace) -> int:
+    """Print and write the report; 2 where a file cannot be used."""
+    try:
+        comparison, output = _opened(options)
+    except (Problem, OSError, ValueError) as error:
+        reason = f"{options.file}: {error.strerror}." if isinstance(error, OSError) else str(error)
+        print(f"gradxform report: error: {reason}", file=sys.stderr)
+        return 2
+    print_comparison(comparison)
+    output.report(comparison)
+    print(f"\n{output.written()}")
+    return 1 if output.failed else 0
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """The table and the notes, on the terminal."""
+    from rich.console import Console
+
+    console = Console()
+    console.print()
+    console.print(table(comparison, console.width))
+    console.print()
+    for note in notes(comparison):
+        console.print(note, highlight=False, markup=False)
+
+
+def _opened(options: argparse.Namespace) -> tuple[Comparison, Output]:
+    path = options.file / "comparison.json" if options.file.is_dir() else options.file
+    comparison = load_comparison(path)
+    if not comparison.results:
+        raise Problem(f"{path}: no candidate of it has finished; there is nothing to report.")
+    folder = path.parent if options.out is None else options.out
+    output = Output(folder / path.name)
+    output.require_writable()
+    return comparison, output

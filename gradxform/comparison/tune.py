@@ -1,0 +1,281 @@
+"""Searching for the learning rate, its decay and its warmup together, with equal budgets."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+
+from ..core import check
+from .candidate import Candidate, Setting, as_candidates, require_tunables
+from .conditions import Progress, Reporter, require_batch, seeds_of
+from .memory import default_memory_limit
+from .model import Model, require_scalars
+from .program import Program
+from .ranges import Range
+from .result import CandidateResult
+from .samplers import METHODS, Method
+from .scheduled import SHAPE, arguments_of, searchable
+from .task import Task
+from .train import trained
+from .tuning import Trial, Tuning
+
+_FIRST_SEED = 1000  # of a search, so that it shares none with `compare`
+_EVALUATIONS = 10
+
+
+def tune(
+    task: Task,
+    candidates: Any,
+    space: Mapping[str, Any] | None = None,
+    *,
+    steps: int,
+    budget: int = 12,
+    batch_size: int = 64,
+    seeds: int | Sequence[int] = 1,
+    search: Literal["halving", "optuna"] = "halving",
+    memory_limit: int | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Tuning:
+    """Search for the best setting of each optimizer, with the same budget for each.
+
+        found = tune(
+            task,
+            {"adamw": adamw, "sgd": lambda learning_rate: sgd(learning_rate, momentum=0.9)},
+            {
+                "learning_rate": Range(1e-4, 1.0),
+                "weight_decay": Range(1e-4, 1.0),
+                "warmup": Range(0.0, 0.3, log=False),
+                "rate_decay": Range(0.0, 1.0, log=False),
+            },
+            steps=1000,
+        )
+        print(found)
+        compare(task, found, steps=1000)
+
+    Learning rate, its decay and its warmup are one decision, so they are tried together. Trials
+    are judged by the validation metric, and trained in batches by one compiled program. The test
+    split plays no part, and the seeds are not those of `compare`.
+
+    Args:
+      task: the model, its data and its metric.
+      candidates: functions of what is searched that return a transformation, by name, or
+        `Candidate`s of such functions; or transformations of this library in which the learning
+        rate is `tunable`. Where a function does not take them itself, `warmup` (the share of the
+        steps in which the rate rises from 0) and `rate_decay` (the share of the rate that a cosine
+        then takes away) make a schedule, which the function gets as its `learning_rate`. An
+        argument `steps` gets the number of training steps.
+      space: a `Range`, or a list of values, for each name. A candidate searches those of the names
+        that it takes; what its own grid says comes before. By default: the grids, `warmup` from 0
+        to 0.3, `rate_decay` from 0 to 1, and where there is one `weight_decay` from 1e-4 to 1 or
+        `l2` from 1e-6 to 1e-2.
+      steps: training steps of a run of full length.
+      budget: runs of full length for each optimizer and seed.
+      batch_size: examples in a batch.
+      seeds: how many (2 stands for 1000 and 1001), or which.
+      search: "halving" trains many settings for a ninth of the steps, the best third of them for a
+        third, and the best third of those in full; each time from the start and to the end of its
+        schedule, and the rounds cost the same. "optuna" makes full runs only, in three batches,
+        each proposed by Optuna's tree-structured Parzen estimator from those before it.
+      memory_limit: as for `compare`.
+      on_progress: called with a `Progress` after each batch of trials.
+
+    Returns:
+      A `Tuning`: every trial, and the best setting of each optimizer.
+
+    Raises:
+      TypeError, ValueError, KeyError: an argument makes no sense, or a space is empty; before any
+        training.
+      ImportError: the search needs Optuna, which is not installed.
+
+    References: Jamieson and Talwalkar, 2016, https://arxiv.org/abs/1502.07943; Akiba et al., 2019,
+    https://arxiv.org/abs/1907.10902
+    """
+    planned = Search(
+        task,
+        as_candidates(candidates),
+        space,
+        steps=steps,
+        budget=budget,
+        batch_size=batch_size,
+        seeds=seeds,
+        search=search,
+        memory_limit=memory_limit,
+    )
+    return planned.run(on_progress)
+
+
+def _standard_space() -> dict[str, Range]:
+    return {
+        "warmup": Range(0.0, 0.3, log=False),
+        "rate_decay": Range(0.0, 1.0, log=False),
+        "weight_decay": Range(1e-4, 1.0),
+        "l2": Range(1e-6, 1e-2),
+    }
+
+
+@dataclass(frozen=True)
+class _Listed(Candidate):
+    """A candidate with settings that are no product."""
+
+    listed: tuple[Setting, ...] = field(default=(), kw_only=True)
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """The settings as they are listed."""
+        return self.listed
+
+
+class Search:
+    """A search that is planned and checked; it prints as what it will do."""
+
+    def __init__(
+        self,
+        task: Task,
+        candidates: Sequence[Candidate],
+        space: Mapping[str, Any] | None,
+        *,
+        steps: int,
+        budget: int,
+        batch_size: int,
+        seeds: int | Sequence[int],
+        search: str,
+        memory_limit: int | None,
+    ) -> None:
+        whole = check.Whole()
+        self.task, self.model = task, Model(task)
+        self.steps = whole("tune", "steps", steps)
+        self.budget = whole("tune", "budget", budget)
+        self.batch_size = whole("tune", "batch_size", batch_size)
+        self.seeds = seeds_of("tune", seeds, first=_FIRST_SEED)
+        limit = check.Optional(whole)("tune", "memory_limit", memory_limit)
+        self.limit = limit or default_memory_limit()
+        self.method: Method = METHODS[check.Choice(tuple(METHODS))("tune", "search", search)]
+        self.method.require()
+        require_batch("tune", task, self.batch_size)
+        require_scalars(self.model, self.batch_size)
+        self.functions = {c.name: searchable(c) for c in candidates}
+        self.spaces = _spaces(self.functions, space)
+        for name, function in self.functions.items():
+            lowest = {key: _lowest(value) for key, value in self.spaces[name].items()}
+            require_tunables(self._listed(function, [lowest]), self.model, self.steps)
+        self.programs: dict[int, Program] = {}
+
+    def __str__(self) -> str:
+        seeds = f"{len(self.seeds)} seed{'s' if len(self.seeds) > 1 else ''}"
+        lines = [
+            f"Search on {self.task.name}, for each optimizer {self.budget} runs of {self.steps} "
+            f"steps, {seeds} ({', '.join(map(str, self.seeds))}): "
+            f"{self.method.plan(self.budget, self.steps)}"
+        ]
+        shared: dict[str, list[str]] = {}
+        for name, space in self.spaces.items():
+            text = "; ".join(f"{key}: {_text(value)}" for key, value in space.items())
+            shared.setdefault(text, []).append(name)
+        lines += [f"  {', '.join(names)}: {text}" for text, names in shared.items()]
+        return "\n".join(lines)
+
+    def run(self, on_progress: Callable[[Progress], None] | None = None) -> Tuning:
+        """Make all trials of all optimizers."""
+        total = len(self.functions) * self.method.batches(self.budget, self.steps)
+        report = Reporter(on_progress, total)
+
+        def train(name: str, settings: Sequence[Setting], steps: int) -> list[float]:
+            report.now(name)
+            scores = self._scores(self.functions[name], settings, steps)
+            report.part(name)
+            return scores
+
+        found: dict[str, tuple[Trial, ...]] = {}
+        for name, space in self.spaces.items():
+            found[name] = self.method.search(
+                space,
+                partial(train, name),
+                budget=self.budget,
+                steps=self.steps,
+                lower_is_better=self.task.lower_is_better,
+            )
+        return Tuning(
+            task=self.task.name,
+            metric_name=self.task.metric_name,
+            lower_is_better=self.task.lower_is_better,
+            method=self.method.name,
+            budget=self.budget,
+            steps=self.steps,
+            batch_size=self.batch_size,
+            seeds=self.seeds,
+            spaces=self.spaces,
+            trials=found,
+            functions=self.functions,
+        )
+
+    def _scores(self, function: Candidate, settings: Sequence[Setting], steps: int) -> list[float]:
+        """The validation metric of some settings, trained together; NaN where one diverged."""
+        if steps not in self.programs:
+            self.programs[steps] = Program(
+                self.model,
+                self.seeds,
+                steps=steps,
+                batch_size=self.batch_size,
+                evaluate_every=-(-steps // _EVALUATIONS),
+            )
+        program, candidate = self.programs[steps], self._listed(function, settings)
+        runs = trained(program, candidate, memory_limit=self.limit)
+        result = CandidateResult(candidate, program.evaluated, **runs._asdict())
+        scores = np.mean(result.final_validation, axis=-1)
+        lost = np.any(result.diverged, axis=-1)
+        return [float(score) for score in np.where(lost, np.nan, scores)]
+
+    @staticmethod
+    def _listed(function: Candidate, settings: Sequence[Setting]) -> _Listed:
+        grid = {name: [setting[name] for setting in settings] for name in settings[0]}
+        return _Listed(function.name, function.transformation, grid, listed=tuple(settings))
+
+
+def _spaces(
+    functions: Mapping[str, Candidate], space: Mapping[str, Any] | None
+) -> dict[str, dict[str, Any]]:
+    """The space of each optimizer: what is shared and what is its own, of the names it takes."""
+    taken = {name: arguments_of(c.transformation) for name, c in functions.items()}
+    every = {name for names in taken.values() for name in names}
+    for name in space or ():
+        if name not in every:
+            raise ValueError(
+                f"`tune(space=...)`: no candidate takes `{name}`.{check.nearest(name, every)}"
+            )
+    shared = {**(_standard_space() if space is None else space)}
+    found: dict[str, dict[str, Any]] = {}
+    for name, candidate in functions.items():
+        names = [key for key in (*candidate.grid, *shared) if key in taken[name]]
+        order = sorted(dict.fromkeys(names), key=lambda key: key in SHAPE)
+        of_name = {
+            key: _space_of(key, candidate.grid[key] if key in candidate.grid else shared[key])
+            for key in order
+        }
+        if not of_name:
+            raise ValueError(
+                f"`tune(space=...)`: the search space of `{name}` is empty: give a `Range` or a "
+                f"list of values for at least one of {', '.join(taken[name]) or 'its arguments'}."
+            )
+        found[name] = of_name
+    return found
+
+
+def _space_of(name: str, values: Any) -> Range | tuple[float, ...]:
+    if isinstance(values, Range):
+        return values
+    if np.ndim(values) != 1 or not len(values):
+        check.fail("tune", f"space[{name!r}]", values, "a `Range` or a list of numbers")
+    number = check.Interval()
+    return tuple(sorted({number("tune", f"space[{name!r}]", value) for value in values}))
+
+
+def _lowest(values: Any) -> float:
+    return values.low if isinstance(values, Range) else values[0]
+
+
+def _text(values: Any) -> str:
+    if isinstance(values, Range):
+        return str(values)
+    return f"{values[0]:g}" if len(values) == 1 else f"one of {', '.join(f'{v:g}' for v in values)}"

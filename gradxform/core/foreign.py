@@ -1,0 +1,17 @@
+"""The refusal of a state that a transformation did not make."""
+
+from typing import Any, NoReturn
+
+WAY_OUT = (
+    "Its state is made by its own `init`; `transfer_state(old_state, tx, params)` makes it from "
+    "that of another chain, of Optax, or one that was restored without its types."
+)
+
+
+def refuse_state(call: str, state: Any, expected: str) -> NoReturn:
+    """Say which state was given, which one was expected, and how to come to it."""
+    kind = type(state)
+    found = kind.__name__
+    if found == expected:  # Optax's have the same names, and it is one of these as a rule
+        found = f"{kind.__module__.partition('.')[0]}.{found}"
+    raise TypeError(f"`{call}` was given a state of type {found}, not {expected}. {WAY_OUT}")

@@ -1,0 +1,154 @@
+"""`bucket`: the same numbers with the small arrays in one vector."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from catalog import CATALOG, Row
+from problems import assert_close, at, follow, gradients, normal, rows
+
+import gradxform as gx
+
+# What is refused: it looks at single arrays, chooses among them, or hands out trees of them.
+REFUSED = [
+    "average_params",
+    "cautious",
+    "centralize_gradients",
+    "clip_by_block_norm",
+    "clip_by_block_rms",
+    "ema_params",
+    "fromage",
+    "layerwise_decay",
+    "lookahead",
+    "partition",
+    "reduce_gradient_variance",
+    "sam",
+    "scale_by_factored_rms",
+    "scale_by_fromage",
+    "scale_by_mars",
+    "scale_by_parameter_rms",
+    "scale_by_running_norm",
+    "scale_by_sm3",
+    "scale_by_sophia",
+    "schedule_free",
+    "sm3",
+]
+
+
+def tree(dtype: str = "float32") -> dict:
+    return {
+        "large": normal((5, 7), dtype),
+        "small": [normal((3,), dtype), normal((2, 3), dtype), None, normal((), dtype)],
+    }
+
+
+def is_refused(row: Row) -> bool:
+    try:
+        gx.bucket(row.build())
+    except ValueError as error:
+        return "partition({" in str(error)
+    return False
+
+
+def test_what_looks_at_single_arrays_is_refused_and_nothing_else() -> None:
+    has_mask = {
+        row.name
+        for row in CATALOG
+        for name, value in row.arguments.items()
+        if name.endswith("mask") and value is not None
+    }
+    refused = {row.name for row in CATALOG if is_refused(row)}
+    assert has_mask <= refused
+    assert refused - has_mask == set(REFUSED)
+
+
+@rows(lambda row: not row.random and not is_refused(row))
+def test_a_bucket_changes_no_number(row: Row) -> None:
+    params = tree()
+    grads = gradients(params, steps=3)
+    alone, *_ = follow(row.build(), params, grads, row.extra)
+    together, *_ = follow(gx.bucket(row.build(), max_size=6), params, grads, row.extra)
+    assert_close(together, alone)
+
+
+def test_the_small_arrays_of_one_precision_are_one_vector() -> None:
+    params = {**tree(), "narrow": normal((4,), "bfloat16"), "z": normal((2,), "complex64")}
+    state = gx.bucket(gx.adam(1e-3), max_size=6).init(params)
+    mu = state[0].mu
+    assert {name: v.shape for name, v in mu.vectors.items()} == {
+        "complex64": (2,),
+        "float32": (3 + 6 + 1 + 4,),
+    }
+    assert mu.arrays["large"].shape == (5, 7)
+    assert jax.tree.leaves(mu.arrays["small"]) == []
+    assert isinstance(mu.arrays["narrow"], optax.MaskedNode)
+
+
+def test_max_size_is_the_largest_size_that_is_small() -> None:
+    params = {"a": jnp.ones(4), "b": jnp.ones(5)}
+    vectors = gx.bucket(gx.sgd(0.1, momentum=0.9), max_size=4).init(params)[0].trace.vectors
+    assert {name: v.shape for name, v in vectors.items()} == {"float32": (4,)}
+
+
+def test_updates_have_the_dtypes_of_their_own_parameters() -> None:
+    params = {"a": jnp.ones(3, "bfloat16"), "b": jnp.ones(2), "c": jnp.ones(2, "float16")}
+    tx = gx.bucket(gx.adam(0.1))
+    updates, _ = tx.update(params, tx.init(params), params)
+    assert {name: str(u.dtype) for name, u in updates.items()} == {
+        "a": "bfloat16",
+        "b": "float32",
+        "c": "float16",
+    }
+
+
+def test_buckets_of_parts_decay_the_matrices_alone() -> None:
+    params = tree()
+    grads = gradients(params, steps=3)
+    apart = gx.partition(
+        {"decayed": (gx.select.decayed, gx.bucket(gx.adamw(0.1, weight_decay=0.3)))},
+        default=gx.bucket(gx.adam(0.1)),
+    )
+    whole = gx.adamw(0.1, weight_decay=0.3, mask=gx.select.decayed)
+    assert_close(follow(apart, params, grads)[0], follow(whole, params, grads)[0])
+
+
+def test_a_rule_is_traced_for_the_bucket_and_not_for_each_array() -> None:
+    params = {f"a{i}": jnp.ones(8) for i in range(40)}
+    tx = gx.bucket(gx.adam(0.1))
+    compiled = jax.jit(tx.update).lower(params, tx.init(params), params).compile().as_text()
+    assert compiled.count(" sqrt(") == 1
+
+
+def test_a_small_array_without_gradient_is_named() -> None:
+    params = tree()
+    tx = gx.bucket(gx.sgd(0.1))
+    grads = at(gradients(params), 0)
+    grads["small"][1] = None
+    with pytest.raises(ValueError, match=r"bucket\(\.\.\.\)\.update`: leaf `small/1` has no grad"):
+        tx.update(grads, tx.init(params), params)
+
+
+def test_arrays_split_by_an_explicit_mesh_stay_by_themselves() -> None:
+    mesh = jax.make_mesh((8,), ("x",))
+    split = jax.device_put(jnp.arange(8.0), jax.NamedSharding(mesh, jax.P("x")))
+    params = {
+        "split": split,
+        "whole": jax.device_put(jnp.ones(3), jax.NamedSharding(mesh, jax.P())),
+    }
+    tx = gx.bucket(gx.adam(0.1))
+    step = jax.jit(lambda p, s: tx.update(p, s, p))
+    state = jax.jit(tx.init)(params)
+    updates, state = step(params, state)
+    assert updates["split"].sharding.spec == jax.P("x")
+    assert state[0].mu.vectors["float32"].shape == (3,)
+    np.testing.assert_allclose(updates["whole"], -0.1, rtol=1e-5)
+
+
+def test_boxed_gradients_and_parameters_are_taken_like_bare_ones() -> None:
+    nnx = pytest.importorskip("flax.nnx")
+    model = nnx.Linear(3, 4, rngs=nnx.Rngs(0))
+    boxed = nnx.state(model, nnx.Param)
+    tx = gx.bucket(gx.adam(0.1))
+    updates, _ = tx.update(boxed, tx.init(boxed), boxed)
+    assert jax.tree.structure(updates) == jax.tree.structure(boxed)
