@@ -245,8 +245,8 @@ def test_a_truncated_file_gives_nothing(tmp_path):
     with pytest.raises(pickle.UnpicklingError, match="truncated"):
         pickle.loads(pickle.dumps(state)[:-9])
     save(tmp_path / "state", state)
-    # Of the many reads that fail where a file of arrays is cut, Orbax leaves some exceptions behind.
+    # Where a file of arrays is cut many reads fail, and Orbax leaves some exceptions behind.
     file = tmp_path / "state" / "_METADATA"
     file.write_bytes(file.read_bytes()[:-9])
-    with pytest.raises(ValueError, match="Unterminated|Expecting"):
+    with pytest.raises(ValueError, match=r"Unterminated|Expecting"):
         restore(tmp_path / "state", gx.adamw(0.1).init(PARAMS))

@@ -120,7 +120,7 @@ def details(rows: dict[str, Row]) -> str:
             lines.append(f"- {remark}")
         if edges := at_edge(row):
             lines.append(f"- At an end of its grid: {', '.join(edges)}.")
-        lines.append(f"- {row['seconds']:.0f} s, {len(row['seeds'])} seeds.")
+        lines.append(f"- {len(row['seeds'])} seeds.")
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
 

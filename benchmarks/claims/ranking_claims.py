@@ -26,6 +26,7 @@ def ranking_seeds(size: Size) -> Found:
         "RMSprop": gx.rmsprop(rate), "Adam": gx.adam(rate), "AdamW": gx.adamw(rate),
         "Lion": gx.lion(rate),
     }  # fmt: skip
+    optimizers = dict(list(optimizers.items())[: 2 if size.tiny else None])
     high = {"learning_rate": size.grid((0.003, 0.01, 0.03, 0.1, 0.3, 1.0))}
     low = {"learning_rate": size.grid((0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03))}
     grids = {n: high if n in ("SGD", "momentum", "Nesterov") else low for n in optimizers}

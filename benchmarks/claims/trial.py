@@ -224,7 +224,7 @@ def norms(
             params, state = carry
             grads = jax.grad(problem.loss)(params, jax.tree.map(lambda a: a[places], arrays))
             updates, state = transformation.update(grads, state, params)
-            sizes = optax.global_norm(grads), optax.global_norm(updates)
+            sizes = _norm(grads), _norm(updates)
             return (gx.apply_updates(params, updates), state), sizes
 
         return jax.lax.scan(step, (params, state), order)[1]
@@ -248,6 +248,10 @@ def line(label: str, x: Any, values: np.ndarray) -> Line:
 
 def _short(value: float) -> float:
     return float(f"{float(value):.5g}")
+
+
+def _norm(tree: Tree) -> jax.Array:
+    return jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree)))
 
 
 def _order(seed: int, places: np.ndarray, steps: int, batch_size: int) -> np.ndarray:

@@ -59,6 +59,7 @@ def _task(name: str, init: Any, logits: Logits, model: str) -> Task:
     def metric(params: Params, windows: Data) -> jax.Array:
         # Some windows at a time, for the memory of many networks at once; the last are filled up
         # with windows that count nothing.
+        windows = jnp.asarray(windows)
         count = len(windows)
         parts = -(-count // _WINDOWS_AT_ONCE)
         places = jnp.arange(parts * _WINDOWS_AT_ONCE).reshape(parts, -1)
