@@ -173,7 +173,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--learning-rates", "nan"], "argument --learning-rates: must be numbers above 0"),
         (["--learning-rates", "1e999"], "argument --learning-rates: must be numbers above 0"),
         (["--learning-rates", "fast"], "argument --learning-rates: must be numbers above 0"),
-        (["--tune", "halve"], "unknown method `halve`. Did you mean `halving`? Known are: halving,"),
+        (["--tune", "halve"], "unknown method `halve`. Did you mean `halving`? Known are: "),
         (["--budget", "0"], "argument --budget: must be a whole number of at least 1; got '0'"),
         (["--task", "txt"], "unknown task `txt`. Did you mean `text`? Known are: digits, rnn, spa"),
         (["--learning-rates", ","], "argument --learning-rates: no number"),

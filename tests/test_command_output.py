@@ -147,6 +147,22 @@ def test_without_space_for_the_results_the_table_is_there(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_that_is_behind_is_called_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def compare(*_: object, on_result: Any, **__: object) -> Comparison:
+        on_result(found(FIRST))
+        full_disk(monkeypatch, "json", "png", "html")
+        on_result(found(FIRST, SECOND))
+        return found(FIRST, SECOND)
+
+    monkeypatch.setattr(command, "compare", compare)
+    assert run(tmp_path) == 1
+    path = tmp_path / "comparison.json"
+    assert f"Written: {path}, which holds 1 of 2 optimizers" in capsys.readouterr().out
+    assert gx.load_comparison(path) == found(FIRST)
+
+
 def test_an_interruption_on_a_full_disk_shows_what_there_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 from comparisons import line_task, squared_error
 
 import gradxform as gx
+from gradxform.comparison import samplers
 from gradxform.comparison.samplers import METHODS
 from gradxform.comparison.scheduled import Scheduled
 from gradxform.comparison.tune import Search
@@ -29,7 +30,16 @@ ERROR = {"metric": squared_error, "lower_is_better": True, "target": None}
 @pytest.fixture(scope="module")
 def found() -> gx.Tuning:
     candidates = {"adamw": gx.adamw, "momentum": gx.sgd(gx.tunable(0.1), momentum=0.9)}
-    return gx.tune(line_task(**ERROR), candidates, SPACE, budget=6, seeds=2, **SETTINGS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(samplers, "_SHORTEST", 1)  # the rounds of a run that is long enough
+        return gx.tune(line_task(**ERROR), candidates, SPACE, budget=6, seeds=2, **SETTINGS)
+
+
+def test_no_round_is_too_short_to_tell_settings_apart() -> None:
+    rounds = METHODS["halving"].rounds
+    assert rounds(12, 1000) == [(36, 112), (12, 334), (4, 1000)]
+    assert rounds(12, 400) == [(18, 134), (6, 400)]
+    assert rounds(12, 299) == [(12, 299)]
 
 
 def test_every_optimizer_has_the_same_budget_and_every_trial_is_kept(found: gx.Tuning) -> None:
@@ -152,11 +162,11 @@ def test_the_plan_says_the_space_and_the_budget() -> None:
     plan = Search(
         line_task(), gx.comparison.candidate.as_candidates({"adam": gx.adam, "b": gx.adam}),
         {"learning_rate": gx.Range(1e-3, 1.0), "warmup": [0.0, 0.1]},
-        steps=100, budget=12, batch_size=4, seeds=1, search="halving", memory_limit=None,
+        steps=1000, budget=12, batch_size=4, seeds=1, search="halving", memory_limit=None,
     )  # fmt: skip
     assert str(plan).splitlines() == [
-        "Search on line, for each optimizer 12 runs of 100 steps, 1 seed (1000): 36 settings for "
-        "12 steps, then 12 settings for 34 steps, then 4 settings for 100 steps",
+        "Search on line, for each optimizer 12 runs of 1000 steps, 1 seed (1000): 36 settings "
+        "for 112 steps, then 12 settings for 334 steps, then 4 settings for 1000 steps",
         "  adam, b: learning_rate: 0.001 to 1, logarithmic; warmup: one of 0, 0.1",
     ]
     assert METHODS["halving"].plan(1, 100) == "1 settings for 100 steps"

@@ -33,7 +33,9 @@ def warmup_attention(size: Size) -> Found:
     best = max(trial["validation"] for trial in trials)
     high = max(t["factor"] for t in trials if t["validation"] >= min(best, (best - STUCK) / 2))
     at_high = {
-        n: judged(problem, tx, {"factor": high}, size.seeds(seeds), **how)
+        n: sides[n].runs
+        if sides[n].setting["factor"] == high
+        else judged(problem, tx, {"factor": high}, size.seeds(seeds), **how)
         for n, tx in optimizers.items()
     }
     effects = [
@@ -60,7 +62,10 @@ def clipping_recurrent(size: Size) -> Found:
     rates = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
     how: dict[str, Any] = {"steps": steps, "batch_size": 8}
     sides = _sides(problem, optimizers, {"learning_rate": rates}, size, seeds, how)
-    without = judged(problem, momentum, sides["clipped"].setting, size.seeds(seeds), **how)
+    setting = sides["clipped"].setting
+    without = sides["not"].runs
+    if sides["not"].setting != setting:
+        without = judged(problem, momentum, setting, size.seeds(seeds), **how)
     rate = sides["clipped"].setting["learning_rate"]
     clipped = sides["clipped"].runs
     gradients, _ = norms(problem, optimizers["clipped"], sides["clipped"].setting,

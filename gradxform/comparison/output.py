@@ -31,6 +31,8 @@ class Output:
         self.previous = json.with_suffix(".previous.json")
         self.failed: list[str] = []
         self._is_own = False  # whether `json` holds this comparison
+        self._held = 0  # candidates in `json`, where it is this comparison's
+        self._stale = ""  # what `json` holds, where it is behind
         self._has_moved = False  # whether what it held is in `previous`
 
     def require_writable(self) -> None:
@@ -64,7 +66,7 @@ class Output:
                 f"{self.json} is there already and cannot be read as a comparison: {reason} It is "
                 "left as it is: move it away, or choose another folder"
             ) from None
-        self._is_own = resume
+        self._is_own, self._held = resume, len(found.results)
         return found if resume else None
 
     def keep(self, comparison: Comparison) -> None:
@@ -72,9 +74,12 @@ class Output:
         if not self._is_own and self.json.exists():
             self._has_moved = self._attempt(self.previous, lambda p: os.replace(self.json, p))
         if self._attempt(self.json, comparison.save):
-            self._is_own = True
+            self._is_own, self._stale = True, ""
             for path in (self.html, self.png):  # they no longer belong to it
                 path.unlink(missing_ok=True)
+            self._held = len(comparison.results)
+        elif self._is_own:
+            self._stale = f"{self._held} of {len(comparison.planned)} optimizers"
 
     def report(self, comparison: Comparison) -> None:
         """Write the picture and the page, and what could not be saved before."""
@@ -89,6 +94,8 @@ class Output:
         paths = [path for path in (self.html, self.png, self.json) if path.exists()]
         *most, last = map(str, paths) if paths else ("nothing",)
         text = f"Written: {', '.join(most)} and {last}" if most else f"Written: {last}"
+        if self._stale:
+            text += f", which holds {self._stale}"
         if self._has_moved:
             text += f"\nThe comparison that was there before: {self.previous}"
         return text

@@ -17,6 +17,9 @@ Train = Callable[[Sequence[Setting], int], list[float]]
 
 _FACTOR = 3  # from round to round: as many steps, and one in so many settings goes on
 _ROUNDS = 3
+# Below this many steps the order of settings is not that of whole runs: the validation error of a
+# large rate rises at first, and the smallest rates would look best.
+_SHORTEST = 100
 _SEED = 0
 _BATCHES = 3  # of trials that are proposed together
 
@@ -58,7 +61,7 @@ class _Halving:
     def rounds(self, budget: int, steps: int) -> list[tuple[int, int]]:
         """(settings, steps) of each round; each costs the same, as far as they are whole."""
         count = min(_ROUNDS, budget)
-        while count > 1 and steps // _FACTOR ** (count - 1) < 1:
+        while count > 1 and steps // _FACTOR ** (count - 1) < _SHORTEST:
             count -= 1
         shorter = [_FACTOR**back for back in reversed(range(count))]
         return [(max(1, budget * k // count), -(-steps // k)) for k in shorter]

@@ -76,7 +76,8 @@ def tune(
       seeds: how many (2 stands for 1000 and 1001), or which.
       search: "halving" trains many settings for a ninth of the steps, the best third of them for a
         third, and the best third of those in full; each time from the start and to the end of its
-        schedule, and the rounds cost the same. "optuna" makes full runs only, in three batches,
+        schedule, and the rounds cost the same. No round has fewer than 100 steps: in shorter runs
+        there are fewer rounds. "optuna" makes full runs only, in three batches,
         each proposed by Optuna's tree-structured Parzen estimator from those before it.
       memory_limit: as for `compare`.
       on_progress: called with a `Progress` after each batch of trials.
