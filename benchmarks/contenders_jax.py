@@ -228,6 +228,7 @@ class JaxContender:
             "copies": len(copied),
             "copied_bytes": sum(copied),
             "fusions": len(re.findall(r"= \S.* fusion\(", hlo)),
+            "moved_bytes": _moved(hlo, self.shapes),
             **self.leaves(),
             **about(),
         }
@@ -265,3 +266,26 @@ def _copies(hlo: str, shapes: Shapes) -> list[int]:
     whole = {",".join(map(str, shape)) for shape in shapes.values()}
     found = re.findall(r"= f32\[([\d,]+)\]\S* copy(?:-start)?\(", hlo)
     return [4 * math.prod(map(int, dims.split(","))) for dims in found if dims in whole]
+
+
+def _moved(hlo: str, shapes: Shapes) -> int:
+    """The bytes of parameter-shaped arrays that the loops of optimized HLO read and write.
+
+    Of the program's own loops: what is inside of a conditional branch does not count.
+    """
+    whole = {",".join(map(str, shape)) for shape in shapes.values()}
+    entry = hlo[hlo.index("ENTRY") :]
+    sizes: dict[str, int] = {}
+    moved = 0
+    for line in entry.splitlines():
+        if not (found := re.match(r"\s*(?:ROOT )?%?([\w.\-]+) = (.*?) ([\w\-]+)\((.*)", line)):
+            continue
+        name, kind, operation, rest = found.groups()
+        dims = re.findall(r"f32\[([\d,]+)\]", kind)
+        written = sum(4 * math.prod(map(int, d.split(","))) for d in dims if d in whole)
+        if not kind.startswith("("):
+            sizes[name] = written
+        if operation in ("fusion", "copy", "map", "reduce", "call"):
+            read = {*re.findall(r"%([\w.\-]+)", rest.partition("), ")[0])}
+            moved += written + sum(sizes.get(operand, 0) for operand in read)
+    return moved

@@ -90,6 +90,8 @@ def optimizers(rows: Rows) -> Table:
             f"{title}time / optax",
             f"{title}MB",
             f"{title}optax MB",
+            f"{title}bytes moved",
+            f"{title}optax bytes",
         ]
     by_name = {(row["optimizer"], row["contender"]): row for row in rows}
     cells = []
@@ -98,7 +100,7 @@ def optimizers(rows: Rows) -> Table:
         for optimizer in (name, f"clip-{name}"):
             ours, theirs = (by_name.get((optimizer, c)) for c in ("gradxform", "optax"))
             if ours is None or theirs is None:
-                line += [""] * 5
+                line += [""] * 7
                 continue
             about = ours["differs"]
             line += [
@@ -107,6 +109,8 @@ def optimizers(rows: Rows) -> Table:
                 _spread(ours["ratio"]),
                 _mb(ours, "temp_bytes"),
                 _mb(theirs, "temp_bytes"),
+                f"{ours['moved_bytes'] / ours['parameters']:.1f}",
+                f"{theirs['moved_bytes'] / theirs['parameters']:.1f}",
             ]
         line[0] += f" ({about})" if about else ""
         cells.append(line)

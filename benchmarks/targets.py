@@ -67,6 +67,13 @@ def _above(prefix: str) -> Callable[[Rows], float]:
     )
 
 
+def _moving_more(rows: Rows) -> float:
+    """How many optimizers, alone and behind clipping, read and write more than Optax's."""
+    moved = {(row["optimizer"], row["contender"]): row["moved_bytes"] for row in rows}
+    names = {optimizer for optimizer, _ in moved}
+    return sum(moved[name, "gradxform"] > moved[name, "optax"] for name in names)
+
+
 def _accumulating(k: int, key: str) -> Callable[[Rows], float]:
     def figure(rows: Rows) -> float:
         pair = [
@@ -130,6 +137,9 @@ TARGETS = (
     ),
     Target("optimizers slower than optax's, alone", 0, LAYER, _above("")),
     Target("optimizers slower than optax's, behind clipping", 0, LAYER, _above("clip-")),
+    Target(
+        "optimizers whose loops move more bytes than optax's", 0, LAYER, _moving_more, is_time=False
+    ),
     *(
         Target(
             f"accumulation, k = {k}: {what} / optax.MultiSteps",

@@ -1,4 +1,21 @@
-"""Composable gradient transformations for JAX, in which an optimizer is data."""
+"""Composable gradient transformations for JAX, in which an optimizer is data.
+
+    import gradxform as gx
+
+    optimizer = gx.chain(gx.clip_by_global_norm(1.0), gx.adamw(gx.cosine_decay(3e-4, steps=1000)))
+    state = optimizer.init(params)
+    updates, state = optimizer.update(grads, state, params)
+    params = gx.apply_updates(params, updates)
+
+Trees of gradients have the structure and the shapes of the parameters' tree. A hyperparameter is a
+number, a schedule, `tunable(number)`, or a `reduce_on_plateau`. A learning rate is the length of a
+step, in units of the parameters over those of the direction that it scales; other units are said
+with each argument. Lengths are counted in steps, that is, in updates.
+
+Every call checks its arguments: one of the wrong type, or with an unknown name, raises a
+`TypeError`, and a value that makes no sense a `ValueError`, which names the call, the argument,
+the rule and the way out. What else a function raises stands with it.
+"""
 
 from importlib.metadata import version as _version
 
@@ -495,7 +512,8 @@ __all__ = [  # noqa: RUF022
     "compare",
     "tune",
     "Tuning",
-    "load_comparison", "CandidateResult", "Comparison", "Reference",
+    "load_comparison", "Comparison",
+    "CandidateResult", "Reference",
     "diagnose_comparison", "COMPARISON_RULES",
     # What every transformation is made with
     "GradientTransformation", "Schedule", "Params", "State", "Updates",

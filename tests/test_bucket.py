@@ -21,6 +21,7 @@ REFUSED = [
     "fromage",
     "layerwise_decay",
     "lookahead",
+    "master_weights",
     "partition",
     "reduce_gradient_variance",
     "sam",
@@ -43,11 +44,16 @@ def tree(dtype: str = "float32") -> dict:
     }
 
 
+def sizes(vectors: dict[str, jax.Array]) -> dict[str, tuple[int, ...]]:
+    """By precision; the checksum is left out."""
+    return {name.partition("_")[0]: v.shape for name, v in vectors.items()}
+
+
 def is_refused(row: Row) -> bool:
     try:
         gx.bucket(row.build())
     except ValueError as error:
-        return "partition({" in str(error)
+        return "partition({" in str(error) or "master_weights(bucket(" in str(error)
     return False
 
 
@@ -76,7 +82,7 @@ def test_the_small_arrays_of_one_precision_are_one_vector() -> None:
     params = {**tree(), "narrow": normal((4,), "bfloat16"), "z": normal((2,), "complex64")}
     state = gx.bucket(gx.adam(1e-3), max_size=6).init(params)
     mu = state[0].mu
-    assert {name: v.shape for name, v in mu.vectors.items()} == {
+    assert sizes(mu.vectors) == {
         "complex64": (2,),
         "float32": (3 + 6 + 1 + 4,),
     }
@@ -88,7 +94,7 @@ def test_the_small_arrays_of_one_precision_are_one_vector() -> None:
 def test_max_size_is_the_largest_size_that_is_small() -> None:
     params = {"a": jnp.ones(4), "b": jnp.ones(5)}
     vectors = gx.bucket(gx.sgd(0.1, momentum=0.9), max_size=4).init(params)[0].trace.vectors
-    assert {name: v.shape for name, v in vectors.items()} == {"float32": (4,)}
+    assert sizes(vectors) == {"float32": (4,)}
 
 
 def test_updates_have_the_dtypes_of_their_own_parameters() -> None:
@@ -120,6 +126,16 @@ def test_a_rule_is_traced_for_the_bucket_and_not_for_each_array() -> None:
     assert compiled.count(" sqrt(") == 1
 
 
+def test_master_weights_go_around_it() -> None:
+    with pytest.raises(ValueError, match=r"master_weights\(bucket\("):
+        gx.bucket(gx.chain(gx.identity(), gx.master_weights(gx.sgd(1e-3))))
+    params = {"b": jnp.ones(3, jnp.bfloat16)}
+    grads = {"b": jnp.ones((40, 3), jnp.bfloat16)}
+    _, trained, _ = follow(gx.master_weights(gx.bucket(gx.sgd(1e-3))), params, grads)
+    # Each step is a quarter of the spacing of bfloat16 below 1, and would be lost by itself.
+    np.testing.assert_allclose(np.asarray(trained["b"], np.float32), 0.96, atol=0.002)
+
+
 def test_a_small_array_without_gradient_is_named() -> None:
     params = tree()
     tx = gx.bucket(gx.sgd(0.1))
@@ -141,7 +157,7 @@ def test_arrays_split_by_an_explicit_mesh_stay_by_themselves() -> None:
     state = jax.jit(tx.init)(params)
     updates, state = step(params, state)
     assert updates["split"].sharding.spec == jax.P("x")
-    assert state[0].mu.vectors["float32"].shape == (3,)
+    assert sizes(state[0].mu.vectors) == {"float32": (3,)}
     np.testing.assert_allclose(updates["whole"], -0.1, rtol=1e-5)
 
 
@@ -152,3 +168,20 @@ def test_boxed_gradients_and_parameters_are_taken_like_bare_ones() -> None:
     tx = gx.bucket(gx.adam(0.1))
     updates, _ = tx.update(boxed, tx.init(boxed), boxed)
     assert jax.tree.structure(updates) == jax.tree.structure(boxed)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [{"y": jnp.ones(3), "b": jnp.ones(5)}, {"a": jnp.ones(5), "z": jnp.ones(3)}],
+    ids=["renamed", "reshaped"],
+)
+def test_the_state_of_other_arrays_of_the_same_size_is_not_taken_for_theirs(others: dict) -> None:
+    tx = gx.bucket(gx.adam(0.1))
+    params = {"a": jnp.ones(3), "z": jnp.ones(5)}
+    _, state = tx.update(params, tx.init(params), params)
+    with pytest.raises(ValueError, match="missing in the optimizer state"):
+        tx.update(others, state, others)
+    with pytest.raises(ValueError, match="none of the buffers of the old state belongs"):
+        gx.transfer_state(state, tx, others)
+    again, _ = gx.transfer_state(state, tx, params)
+    np.testing.assert_array_equal(*(next(iter(s[0].mu.vectors.values())) for s in (state, again)))

@@ -1,11 +1,12 @@
 """Docstrings say what the code does: bytes of state, arguments, sources."""
 
+import functools
 import inspect
 import math
 import re
 
 import pytest
-from catalog import CATALOG, SCHEDULES
+from catalog import CATALOG, FUNCTIONS, SCHEDULES
 
 import gradxform as gx
 
@@ -52,3 +53,37 @@ def test_every_paper_of_the_table_is_named_where_the_mathematics_is(row):
     sources = " ".join(inspect.getsource(module) for module in modules)
     for link in links:
         assert link in sources, link
+
+
+def public(name):
+    """A public function by its name in the catalog, such as `select.path`, as it was written."""
+    return inspect.unwrap(functools.reduce(getattr, name.split("."), gx))
+
+
+HELPERS = [
+    f"{module.__name__.rpartition('.')[2]}.{name}"
+    for module in (gx.tree, gx.numerics)
+    for name, x in vars(module).items()
+    if inspect.isfunction(x) and x.__module__ == module.__name__ and not name.startswith("_")
+]
+
+
+@pytest.mark.parametrize("name", [*FUNCTIONS, *HELPERS])
+def test_every_argument_of_a_function_is_named_where_it_is_explained(name):
+    function, helps = public(name), name in HELPERS
+    text = inspect.getdoc(function)
+    for argument in inspect.signature(function).parameters:
+        formula = rf"|\b{argument}\b" if helps else ""  # |x|^2 explains its x
+        listed = rf"`{argument}`|^\s*\*{{0,2}}{argument}:"
+        assert re.search(listed + formula, text, re.M), argument
+
+
+FACTORIES = {row.name: None for row in (*CATALOG, *SCHEDULES)}  # each once
+
+
+@pytest.mark.parametrize("name", [*FUNCTIONS, *FACTORIES])
+def test_what_a_function_raises_by_itself_is_said(name):
+    # That arguments are refused by the rules in their annotations is said once, for the package.
+    source = inspect.getsource(public(name)).split('"""', 2)[2]
+    if re.search(r"\braise [A-Z]|check\.(fail|require)\(", source):
+        assert re.search(r"^Raises:|raises? an? `?\w+Error", inspect.getdoc(public(name)), re.M)

@@ -185,3 +185,18 @@ def test_the_update_step_is_the_update():
     theirs = gx.make_update_step(optax.adam(0.1))
     params, state = jax.tree.map(jnp.array, PARAMS), optax.adam(0.1).init(PARAMS)
     assert jax.tree.leaves(theirs(params, state, PARAMS)[0])
+
+
+def test_moments_of_optax_keep_their_dtype():
+    """16-bit parameters with wider gradients: Optax's moments would become float32."""
+    tx, params = optax.adamw(0.1), jax.tree.map(lambda p: jnp.asarray(p, jnp.bfloat16), PARAMS)
+    step = gx.make_train_step(loss_fn, tx)
+    state, _ = trained(step, gx.TrainState.create(tx, params))
+    update_step = gx.make_update_step(tx)
+    params, opt_state = state.params, state.opt_state
+    for _ in range(2):
+        grads = jax.tree.map(lambda p: jnp.ones(p.shape), params)
+        params, opt_state = update_step(params, opt_state, grads)
+    for each in (state.opt_state, opt_state):
+        assert {x.dtype.name for x in jax.tree.leaves((each[0].mu, each[0].nu))} == {"bfloat16"}
+    assert step._cache_size() == update_step._cache_size() == 1

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from compiled import compile_named, instructions, unaliased
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 from problems import assert_close, normal
@@ -120,3 +121,11 @@ def test_what_is_in_a_bucket_stays_whole(kind):
     arrays = jax.tree.leaves(shardings[0].mu.arrays)
     assert [place.is_fully_replicated for place in arrays] == [False] * 2
     assert all(place.is_fully_replicated for place in shardings[0].mu.vectors.values())
+
+
+def test_parameters_on_other_devices_are_named():
+    mesh, (params, _) = mesh_of(AxisType.Auto), problem()
+    elsewhere = jax.device_put(params, jax.devices()[3])
+    shardings = gx.state_sharding(ADAMW, elsewhere, mesh, zero_axis="data")
+    with pytest.raises(ValueError, match=r"lies on the devices \[3\].*jax\.device_put"):
+        gx.TrainState.create(ADAMW, elsewhere, sharding=shardings)

@@ -98,6 +98,9 @@ def diagnose_comparison(
 
     Returns:
       A `Diagnosis`: a sequence of findings, the worst first, that prints as a report.
+
+    Raises:
+      TypeError: `comparison` is not what `compare` returned.
     """
     if not isinstance(comparison, Outcome):
         raise TypeError(

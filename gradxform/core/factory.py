@@ -96,11 +96,11 @@ def _same(value: Any, default: Any) -> bool:
 
 
 def optimizer(factory: Callable[P, GradientTransformation]) -> Callable[P, GradientTransformation]:
-    """Make a factory of a function that returns another transformation, mostly a chain.
+    """Make a factory of `factory`, which returns another transformation, mostly a chain.
 
     The result prints, compares and pickles as a call of the factory; `parts` are the links of the
     chain behind it. The arguments are passed on as they come (numbers, schedules, tunables): the
-    blocks inside own them.
+    blocks inside own them. A call raises a `ValueError` where it gets no transformation back.
     """
     signature = Signature(factory)
 
@@ -127,7 +127,7 @@ def optimizer(factory: Callable[P, GradientTransformation]) -> Callable[P, Gradi
 def transformation(
     factory: Callable[P, InitUpdate],
 ) -> Callable[P, GradientTransformation]:
-    """Make a factory of a function that returns a pair `(init, update)`.
+    """Make a factory of `factory`, which returns a pair `(init, update)`.
 
     The body sees the values of its hyperparameters and nothing of where they come from: it runs
     again for each traced update, with the current value in the place of a schedule or a tunable.

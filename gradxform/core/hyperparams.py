@@ -66,6 +66,12 @@ def tunable(value: float | jax.Array | np.ndarray) -> Tunable:
 
     Args:
       value: the number that `init` puts into the state; it may be traced.
+
+    Returns:
+      A `Tunable`, to be given in the place of a hyperparameter's number.
+
+    Raises:
+      TypeError: `value` is no number, such as a schedule.
     """
     if callable(value):
         raise TypeError(

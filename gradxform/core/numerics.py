@@ -36,7 +36,7 @@ def wide_dtype(dtype: Any) -> np.dtype[Any]:
 
 
 def widest(a: Any, b: Any) -> np.dtype[Any]:
-    """The wider of two floating dtypes; float32 for two different narrow ones."""
+    """The wider of the floating dtypes `a` and `b`; float32 for two different narrow ones."""
     a, b = jnp.dtype(a), jnp.dtype(b)
     if a == b:
         return a
@@ -131,12 +131,15 @@ def divide(x: Value, y: Value, eps: Value = 0.0) -> Value:
 
 
 def global_norm(tree: Any, axis_name: Any = None) -> jax.Array:
-    """The Euclidean norm of all leaves taken together, summed in at least float32."""
+    """The Euclidean norm of all leaves of `tree` together, summed in at least float32.
+
+    `axis_name`: see `global_sum`.
+    """
     return jnp.sqrt(global_sum(abs_sq, tree, axis_name=axis_name))
 
 
 def global_dot(a: Any, b: Any) -> jax.Array:
-    """The real part of the inner product of two trees, summed in at least float32."""
+    """The real part of the inner product of trees `a` and `b`, summed in at least float32."""
     return global_sum(lambda x, y: jnp.real(jnp.conj(x) * y), a, b)
 
 

@@ -122,7 +122,7 @@ class ScheduleSignature(Signature):
 
 
 def schedule(factory: Callable[P, Callable[[jax.Array], Any]]) -> Callable[..., StepFunction]:
-    """Make a factory of a function that returns a function of the step.
+    """Make a factory of `factory`, which returns a function of the step.
 
     The inner function gets an integer array of steps, none of them negative, and returns the
     values; it must be a closed form in the step, so that training resumes anywhere. Arguments

@@ -86,7 +86,7 @@ def ndim_at_least(n: _Size) -> Predicate:
 
 @selector
 def dtype(dtype: Annotated[Any, _Dtype()]) -> Predicate:
-    """The parameters of one dtype, such as `"bfloat16"`."""
+    """The parameters of one `dtype`, such as `"bfloat16"`."""
     return lambda path, leaf: jnp.result_type(leaf) == dtype
 
 

@@ -130,7 +130,7 @@ def _dtype(x: Any) -> Any:
 
 
 def widen(x: Any) -> Any:
-    """An array in at least float32; `None` as it is."""
+    """The array `x` in at least float32; `None` as it is."""
     if x is None:
         return None
     x = jnp.asarray(x)
@@ -138,7 +138,7 @@ def widen(x: Any) -> Any:
 
 
 def narrow(wide: Any, updates: Any, params: Any = None, *, at_least_float32: bool = False) -> Any:
-    """Round a finished update to the wider dtype of the gradient and, where given, parameter."""
+    """Round `wide` to the wider dtype of `updates` and `params`, and `at_least_float32` if so."""
     leaves, structure = _flatten(updates)
     columns = (structure.flatten_up_to(wide), _owners(structure, updates, params))
 
@@ -201,7 +201,7 @@ def _content(x: Any) -> Any:
 
 
 def require_trainable(call: str, params: Any) -> None:
-    """Refuse leaves that have no gradient, by path."""
+    """Raise a `TypeError` of `call` where a leaf of `params` can have no gradient, by path."""
     for path, leaf in tree_flatten_with_path(params)[0]:
         if isinstance(leaf, float | complex):
             continue
@@ -217,13 +217,13 @@ def require_trainable(call: str, params: Any) -> None:
 
 
 def paired(updates: Any, params: Any) -> tuple[list[Any], list[Any], Any]:
-    """The arrays of two trees side by side, `None` where one is absent, and their structure."""
+    """The arrays of `updates` and `params` side by side, `None` for absent ones; the structure."""
     leaves, structure = _flatten(updates)
     return leaves, _column(structure, updates, params, _PARAMS), structure
 
 
 def require_matching(updates: Any, params: Any) -> None:
-    """Refuse gradients that do not belong to the parameters, by path and with both sides."""
+    """Raise a `ValueError` where `updates` are not gradients of `params`, by path, with both."""
     leaves, structure = _flatten(updates)
     owners = _column(structure, updates, params, _PARAMS)
     for index, (g, p) in enumerate(zip(leaves, owners, strict=True)):
@@ -288,7 +288,7 @@ def _misfit(updates: Any, other: Any, what: str) -> str:
 
 
 def describe(leaf: Any) -> str:
-    """An array's dtype and shape, or `missing`."""
+    """The dtype and shape of the array `leaf`, or `missing`."""
     if leaf is None:
         return "missing"
     return f"{jnp.asarray(leaf).dtype}{list(jnp.shape(leaf))}"

@@ -1,4 +1,8 @@
-"""The type of everything that transforms gradients, and the names of what flows through it."""
+"""The type of everything that transforms gradients, and the names of what flows through it.
+
+`Params` is a tree of parameters; `Updates` a tree of gradients, or of what became of them, with the
+structure and the shapes of the parameters'; `State` a tree of arrays in NamedTuples.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar

@@ -54,6 +54,9 @@ def to_html(value: Displayed) -> str:
       One `<div>` with its own style, to be put into a page or a report: a table of the arguments,
       in bold those that differ from their defaults, with what is inside of others to be unfolded
       and a small picture of each schedule.
+
+    Raises:
+      TypeError: `value` is none of these.
     """
     recipe = getattr(value, "recipe", None)
     if not isinstance(value, Displayed) or not isinstance(recipe, Recipe):

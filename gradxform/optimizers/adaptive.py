@@ -55,6 +55,9 @@ def rmsprop(
     `nesterov`: see `scale_by_momentum`, which comes after the division. State: 4 bytes a
     parameter, 4 more each for `centered` and `momentum`. torch calls `decay` alpha and sets it to
     0.99; optax's default is `eps_in_sqrt=True`.
+
+    Raises:
+      ValueError: `nesterov` without `momentum`.
     """
     check.require(
         momentum is not None or not nesterov,

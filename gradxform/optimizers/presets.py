@@ -56,6 +56,9 @@ def vision_sgd(
       momentum: of the heavy ball.
       weight_decay: L2, for weights only.
 
+    Raises:
+      ValueError: `decay="steps"`, and `steps` too few for three drops behind the warmup.
+
     Reference: He et al., 2016, https://arxiv.org/abs/1512.03385; Goyal et al., 2017 (large
     batches), https://arxiv.org/abs/1706.02677; He et al., 2019 (cosine, no decay on biases),
     https://arxiv.org/abs/1812.01187

@@ -21,6 +21,9 @@ def sgd(
 
     `momentum`, `nesterov`, `state_dtype`: see `scale_by_momentum`. State: 4 bytes a parameter
     with momentum, else none.
+
+    Raises:
+      ValueError: `nesterov` without `momentum`.
     """
     if momentum is None:
         check.require(not nesterov, "`nesterov=True` needs a velocity: pass `momentum=0.9`.")

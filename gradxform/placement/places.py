@@ -50,6 +50,25 @@ class Places:
         return _placed(like_params, self._params)
 
 
+def in_dtypes_of(before: State, state: State) -> State:
+    """A state in the dtypes that it had before the update.
+
+    Moments of Optax's take the dtype of the gradients, and these may be wider than the parameters:
+    the step would compile again, or not at all, and its arrays would not be changed in place.
+    """
+    leaves, structure = jax.tree.flatten(state)
+    old = jax.tree.leaves(before)
+    if len(leaves) != len(old):
+        return state
+    return jax.tree.unflatten(structure, list(map(_in_dtype_of, old, leaves)))
+
+
+def _in_dtype_of(before: Any, x: Any) -> Any:
+    types = [jnp.result_type(y) for y in (before, x)]
+    is_real = all(jnp.issubdtype(t, jnp.floating) for t in types)
+    return jnp.asarray(x).astype(types[0]) if is_real and types[0] != types[1] else x
+
+
 def _placed(tree: Any, places: tuple[NamedSharding | None, ...]) -> Any:
     leaves, structure = jax.tree.flatten(tree)
     if len(leaves) != len(places):

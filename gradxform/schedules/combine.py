@@ -31,6 +31,9 @@ def warmup(
       shape: "linear" adds the same at each step; "exponential" multiplies by the same, and needs
         a `start` above 0.
 
+    Raises:
+      ValueError: an exponential rise that starts or ends at 0 or below.
+
     Reference: Goyal et al., 2017, section 2.2, https://arxiv.org/abs/1706.02677
     """
     inner = as_schedule(schedule)
@@ -81,6 +84,9 @@ def warmup_stable_decay(
       end: the value from step `steps` on.
       shape: of the fall. "sqrt" goes as 1 - sqrt(part done): fast at first.
 
+    Raises:
+      ValueError: warmup and decay take more than `steps` together.
+
     References:
       Hu et al., 2024, section 4, https://arxiv.org/abs/2404.06395
       Hägele et al., 2024, section 3 ("sqrt"), https://arxiv.org/abs/2405.18392
@@ -111,6 +117,9 @@ def join_schedules(schedules: Schedules, boundaries: Boundaries) -> Form:
     Args:
       schedules: schedules or numbers, one more than boundaries.
       boundaries: the steps at which the next schedule takes over, in increasing order.
+
+    Raises:
+      ValueError: not one schedule more than boundaries.
     """
     limits = tuple(boundaries)
     check.require(

@@ -42,6 +42,9 @@ def cosine_restarts(
       peak_factor: what each restart multiplies the height of the peak above `end` by.
       end: the floor.
 
+    Raises:
+      ValueError: a `multiplier` that is neither 1 nor at least 1.01.
+
     Reference: Loshchilov & Hutter, 2017, section 3, https://arxiv.org/abs/1608.03983
     """
     check.require(
@@ -98,6 +101,9 @@ def cyclic(
       mode: "triangular" keeps the height, "triangular2" halves it with each cycle, "exp_range"
         multiplies it by `factor` at each step.
       factor: for "exp_range": at most 1, such as 0.9999.
+
+    Raises:
+      ValueError: `factor` without `mode="exp_range"`, or this mode without it.
 
     Reference: Smith, 2017, section 3, https://arxiv.org/abs/1506.01186
     """
@@ -181,6 +187,9 @@ def one_cycle_momentum(
       rise: the part of the steps in which the learning rate rises.
       shape: of the phases.
       three_phase: whether the learning rate's fall is two phases.
+
+    Raises:
+      ValueError: `low` above `high`.
 
     Reference: Smith, 2018, section 4.3, https://arxiv.org/abs/1803.09820
     """

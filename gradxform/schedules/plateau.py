@@ -62,6 +62,13 @@ def reduce_on_plateau(
         each step reports its loss.
       min_value: the reduced value is never below this. torch has a second floor, which ignores
         reductions by less than 1e-8 (`eps`).
+
+    Returns:
+      A value for any hyperparameter; its state, a `ReduceOnPlateauState`, is part of the
+      optimizer's.
+
+    Raises:
+      ValueError: a negative number as `value`.
     """
     check.require(
         not isinstance(value, float) or value >= 0.0,

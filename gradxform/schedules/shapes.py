@@ -119,6 +119,9 @@ def step_decay(
       factor: what one drop multiplies by: 0.1 in the recipes for image models.
       every: drop after each so many steps.
       boundaries: drop at these steps, given in increasing order: 30, 60 and 90 epochs, in steps.
+
+    Raises:
+      ValueError: both or neither of `every` and `boundaries`.
     """
     check.require(
         (every is None) != (boundaries is None),

@@ -11,7 +11,7 @@ from jax.tree_util import keystr, tree_flatten_with_path
 
 from ..core import check
 from ..core.types import Params, State, require_transformation
-from ..placement.specs import named
+from ..placement.specs import named, named_leaf
 
 
 class TrainState(NamedTuple):
@@ -47,13 +47,19 @@ class TrainState(NamedTuple):
           sharding: the shardings of the optimizer state, from `state_sharding`. It is made where
             it shall lie, and so takes the memory of a piece on each device; without them it is
             made where the parameters lie.
+
+        Raises:
+          ValueError: `sharding` is that of another state, or of other devices than those that the
+            parameters were placed on.
         """
         require_transformation("TrainState.create", "`tx`", tx)
         params, model_state, key = jax.tree.map(jnp.copy, (params, model_state, key))
         step = jnp.zeros((), jnp.int32)
         if sharding is None:
             return cls(step, params, _each_its_own(tx.init(params)), model_state, key)
-        opt_state = jax.jit(tx.init, out_shardings=_of_state(tx, params, sharding))(params)
+        sharding = _of_state(tx, params, sharding)
+        _require_mesh(params, jax.tree.leaves(sharding)[0].mesh)
+        opt_state = jax.jit(tx.init, out_shardings=sharding)(params)
         # What lies on one device, such as a counter, goes to all of them before the first step.
         everywhere = named(jax.tree.leaves(sharding)[0].mesh)
 
@@ -88,6 +94,20 @@ def _of_state(tx: optax.GradientTransformation, params: Params, sharding: Any) -
         f"optimizer's state for these parameters: {name}. They come from "
         "`state_sharding(tx, params, mesh)`, with the same `tx` and `params`."
     )
+
+
+def _require_mesh(params: Params, mesh: Any) -> None:
+    """Refuse parameters that were placed on other devices than those of the mesh."""
+    for path, p in tree_flatten_with_path(params)[0]:
+        placed = not check.is_traced(p) and p.committed
+        if placed and p.sharding.device_set != set(mesh.devices.flat):
+            there = sorted(device.id for device in p.sharding.device_set)
+            here = sorted(device.id for device in mesh.devices.flat)
+            raise ValueError(
+                f"`TrainState.create(tx, params, sharding=...)`: {named_leaf(path)} lies on the "
+                f"devices {there}, and the shardings are for {here}. Place the parameters first: "
+                "`params = jax.device_put(params, NamedSharding(mesh, PartitionSpec()))`."
+            )
 
 
 def _each_its_own(state: State) -> State:

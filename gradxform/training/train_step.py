@@ -12,7 +12,7 @@ from jax import Array
 from ..core import check, numerics, tree
 from ..core.reading import hyperparams
 from ..core.types import Params, require_transformation
-from ..placement.places import Places
+from ..placement.places import Places, in_dtypes_of
 from ..transforms.curvature import hutchinson
 from ..wrappers.apply import apply_updates
 from ..wrappers.loss_scale import DynamicLossScaleState, scale_loss
@@ -114,8 +114,9 @@ def make_train_step(
 
         def update(grads: Params, params: Params, opt_state: Any) -> tuple[Params, Any]:
             params = places.to_pieces(params)
-            updates, opt_state = tx.update(grads, opt_state, params, **{**known, **extra})
-            return places.to_params(apply_updates(params, updates)), opt_state
+            updates, after = tx.update(grads, opt_state, params, **{**known, **extra})
+            new_params = places.to_params(apply_updates(params, updates))
+            return new_params, in_dtypes_of(opt_state, after)
 
         params, opt_state = _after_all(update, state.step, grads, state.params, state.opt_state)
         after = TrainState(

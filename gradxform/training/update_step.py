@@ -13,7 +13,7 @@ import jax
 import optax
 
 from ..core.types import Params, State, Updates, require_transformation
-from ..placement.places import Places, require_pair
+from ..placement.places import Places, in_dtypes_of, require_pair
 from ..wrappers.apply import apply_updates
 
 
@@ -55,7 +55,7 @@ def make_update_step(
     ) -> tuple[Params, State]:
         places.require((params, state), "update_step(params, state, grads)")
         grads, params = places.to_pieces(grads), places.to_pieces(params)
-        updates, state = tx.update(grads, state, params, **extra)
-        return places.to_params(apply_updates(params, updates)), state
+        updates, after = tx.update(grads, state, params, **extra)
+        return places.to_params(apply_updates(params, updates)), in_dtypes_of(state, after)
 
     return jax.jit(update_step, donate_argnums=(0, 1), out_shardings=places.returned)

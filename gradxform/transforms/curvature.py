@@ -64,6 +64,9 @@ def gauss_newton_bartlett(logits_fn: Callable[[Params], Array]) -> HessianFn:
     Returns:
       A function `(params, key) -> diagonal` for `update(..., hessian_fn=...)`. It costs about one
       gradient.
+
+    Raises:
+      ValueError: by the returned function: logits without an axis of classes.
     """
 
     _require_function("gauss_newton_bartlett(logits_fn)", logits_fn)

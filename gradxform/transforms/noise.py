@@ -46,6 +46,9 @@ def add_gradient_noise(
 
     Returns:
       A transformation with state `AddGradientNoiseState`: two scalars.
+
+    Raises:
+      ValueError: a `seed` of 2^31 or more.
     """
     check.require(seed < 2**31, f"`seed` must be below 2^31; got {seed}.")
 

@@ -13,6 +13,8 @@ numbers are the same; sums over all parameters, as in a global norm, differ by t
 """
 
 import math
+import zlib
+from collections.abc import Iterable
 from functools import reduce
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
@@ -38,7 +40,7 @@ class Bucketed(NamedTuple):
     """What stands in the place of the parameters inside of `bucket`, in its state too."""
 
     arrays: Any  # the tree of the parameters, with `optax.MaskedNode()` where an array is small
-    vectors: dict[str, Array]  # by precision: the small arrays one behind another
+    vectors: dict[str, Array]  # the small arrays one behind another, by precision and a checksum
 
 
 @transformation
@@ -52,13 +54,17 @@ def bucket(inner: Transformation, max_size: Count = 4096) -> InitUpdate:
 
     What it costs: the buffers of `inner` are no trees like the parameters any more but `Bucketed`.
     A checkpoint written with it is read with it only, and with the same `max_size`; code that
-    looks for a parameter's moments by path does not find those of the small ones.
+    looks for a parameter's moments by path does not find those of the small ones. The name of a
+    vector has a checksum of the paths and shapes in it: after a small layer was renamed or has
+    another shape, the old state is refused, and `transfer_state` begins the vector anew. Random
+    numbers, as of `add_gradient_noise`, are drawn for the vector, so they are others than without.
 
     Args:
       inner: a transformation that takes each number by itself, or sums over all of them. Refused
         is what looks at single arrays (`lamb`, `clip_by_block_norm`, factored statistics) or
         chooses among them (masks, `partition`); those go around it, as in `partition` of buckets.
-        A transformation of Optax's is taken at its word.
+        So does `master_weights`, which could not see here which parameters have 16 bits. A
+        transformation of Optax's is taken at its word.
       max_size: the largest number of elements of an array that goes into a bucket. An array that
         is split over devices in an explicit mesh stays by itself.
 
@@ -74,15 +80,17 @@ def bucket(inner: Transformation, max_size: Count = 4096) -> InitUpdate:
 
     def init(params: Params) -> State:
         tree.require_trainable("bucket.init(params)", params)
-        leaves, structure = jax.tree.flatten(tree.unboxed(params))
-        return inner.init(_together(_plan(leaves, max_size), leaves, structure))
+        bare = tree.unboxed(params)
+        leaves, structure = jax.tree.flatten(bare)
+        return inner.init(_together(_plan(bare, leaves, max_size), leaves, structure))
 
     def update(
         updates: Updates, state: State, params: Params, **extra: Any
     ) -> tuple[Updates, State]:
         # In the bare structure, which the state has had since `init`.
-        grads, owners, structure = tree.paired(tree.unboxed(updates), tree.unboxed(params))
-        plan = _plan(owners, max_size)
+        bare = tree.unboxed(params)
+        grads, owners, structure = tree.paired(tree.unboxed(updates), bare)
+        plan = _plan(bare, owners, max_size)
         _require_gradients(plan, grads, updates)
         u, state = update_wide(
             inner,
@@ -108,21 +116,42 @@ def _require_element_wise(tx: Any) -> None:
         f"`{recipe.name}({masks[0] if masks else ''}=...)` inside chooses among arrays. {_AROUND}",
     )
     check.require(
+        not hasattr(recipe.factory, "wide_updates"),
+        f"`{recipe.name}` inside would find no 16-bit parameter, as all are in at least float32 "
+        f"in a bucket. Put it around the bucket: `{recipe.name}(bucket(...))`.",
+    )
+    check.require(
         not getattr(recipe.factory, "leaf_wise", False),
         f"`{recipe.name}` inside looks at each array as such. {_AROUND}",
     )
 
 
-Plan = dict[str, list[int]]  # by precision: the places, among the leaves, of the arrays together
+Plan = dict[str, list[int]]  # by the vector's name: the places, among the leaves, of its arrays
 
 
-def _plan(leaves: list[Any], max_size: int) -> Plan:
-    """Which arrays go together; told from their types alone, so that it is the same every time."""
+def _plan(params: Params, leaves: list[Any], max_size: int) -> Plan:
+    """Which arrays go together; told from their types alone, so that it is the same every time.
+
+    Args:
+      params: the parameters.
+      leaves: their arrays, perhaps with `None` among them where one is absent.
+      max_size: the largest number of elements of a small array.
+    """
     plan: Plan = {}
     for place, p in enumerate(leaves):
         if p is not None and math.prod(jnp.shape(p)) <= max_size and not _is_split(p):
             plan.setdefault(str(numerics.wide_dtype(jnp.result_type(p))), []).append(place)
-    return plan
+    paths = iter(path for path, _ in jax.tree.leaves_with_path(params))
+    names = [None if p is None else keystr(next(paths), simple=True) for p in leaves]
+    return {
+        f"{precision}_{_checksum((names[i], jnp.shape(leaves[i])) for i in places)}": places
+        for precision, places in plan.items()
+    }
+
+
+def _checksum(arrays: Iterable[Any]) -> str:
+    """Eight digits that tell the arrays of one vector from those of another."""
+    return f"{zlib.crc32(repr([*arrays]).encode()):08x}"
 
 
 def _is_split(p: Any) -> bool:

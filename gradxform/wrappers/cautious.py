@@ -47,6 +47,9 @@ def cautious(inner: Transformation, xi: NonNegative = 1.0) -> InitUpdate:
 
     Returns:
       A transformation with the state of `inner`.
+
+    Raises:
+      ValueError: `inner` holds `scale_by_learning_rate`.
     """
     check.require(
         all(_factory(tx) is not scale_by_learning_rate for tx in inside(inner)),

@@ -89,6 +89,9 @@ def named_chain(*transformations: _Pair) -> InitUpdate:
 
     Returns:
       A transformation whose state is a dict from the names to the links' states.
+
+    Raises:
+      ValueError: a name that stands twice; by `update`: a state with other names.
     """
 
     def init(params: Params) -> State:
