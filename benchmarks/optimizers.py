@@ -65,7 +65,9 @@ PAIRS: dict[str, Pair] = {
     "dog": Pair(
         lambda: gx.dog(reps_rel=1e-2), lambda: optax.contrib.dog(init_step=("heuristic", 1e-2))
     ),
-    "dowg": Pair(lambda: gx.dowg(r_eps=0.1), lambda: optax.contrib.dowg(init_estim_sq_dist=0.01)),
+    "dowg": Pair(
+        lambda: gx.dowg(1.0, r_eps=0.1), lambda: optax.contrib.dowg(init_estim_sq_dist=0.01)
+    ),
     "fromage": Pair(lambda: gx.fromage(1e-2), lambda: optax.fromage(1e-2)),
     "lamb": Pair(
         lambda: gx.lamb(1e-3, weight_decay=0.01), lambda: optax.lamb(1e-3, weight_decay=0.01)
@@ -98,7 +100,11 @@ PAIRS: dict[str, Pair] = {
         lambda: gx.prodigy(d0=1e-3, bias_correction=True),
         lambda: optax.contrib.prodigy(estim_lr0=1e-3),
     ),
-    "radam": Pair(lambda: gx.radam(1e-3, threshold=5.0), lambda: optax.radam(1e-3, threshold=5.0)),
+    "radam": Pair(
+        lambda: gx.radam(1e-3, threshold=5.0),
+        lambda: optax.radam(1e-3, threshold=5.0),
+        differs="Optax's first adapted steps are 1 % off: its rho_t cancels digits in float32",
+    ),
     "rmsprop": Pair(lambda: gx.rmsprop(1e-3, eps_in_sqrt=True), lambda: optax.rmsprop(1e-3)),
     "rprop": Pair(
         lambda: gx.rprop(1e-3),

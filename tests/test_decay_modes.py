@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from steps import distance, inputs, updates_of
 
@@ -283,3 +284,10 @@ def test_the_modes_are_live():
     state = gx.set_hyperparams(state, peak_learning_rate=0.25)
     updates, _ = tx.update(jnp.zeros(3), state, W)
     np.testing.assert_allclose(updates, (0.1 / 0.25 + 0.1) * W, rtol=1e-6)
+
+
+@pytest.mark.parametrize("build", [gx.add_decoupled_weight_decay, gx.add_l2_regularization])
+def test_no_decay_does_not_look_at_the_weights(build):
+    weights = {"w": jnp.array([jnp.inf, 1.0])}
+    updates, _ = build(0.0).update({"w": jnp.ones(2)}, optax.EmptyState(), weights)
+    np.testing.assert_array_equal(updates["w"], [1.0, 1.0])

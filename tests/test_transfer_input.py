@@ -57,6 +57,7 @@ REFUSED = {
         ValueError,
         ["whole training state", "`opt_state`"],
     ),
+    "no parameters": (lambda: gx.transfer_state(OLD, TX, None), TypeError, ["`params` is None"]),
     "no state": (lambda: gx.transfer_state(None, TX, PARAMS), TypeError, ["`tx.init(params)`"]),
     "a template": (
         lambda: gx.transfer_state(jax.eval_shape(TX.init, PARAMS), TX, PARAMS),

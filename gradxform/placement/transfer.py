@@ -123,6 +123,8 @@ def _require_state(old_state: Any) -> None:
 
 
 def _require_arrays(x: Any, name: str, hint: str) -> None:
+    if x is None:
+        raise TypeError(f"`transfer_state(old_state, tx, params)`: `{name}` is None. {hint}")
     for path, leaf in tree_flatten_with_path(tree.unboxed(x))[0]:
         is_number = isinstance(leaf, jax.Array | np.ndarray | np.generic | int | float | complex)
         if not is_number:

@@ -29,6 +29,7 @@ References:
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -165,6 +166,9 @@ def _over_peak(weight_decay: Value, current: Value, peak: Value) -> Value:
 
 
 def _decayed(rule: Any, updates: Updates, params: Params, chosen: Any, rate: Any) -> Updates:
+    if isinstance(rate, float | int) and rate == 0:
+        # XLA would read the parameters to multiply them by 0, which makes NaN of an infinity.
+        return jax.tree.map(tree.widen, updates)
     return tree.lift(rule, updates, params=params, where=chosen, weight_decay=rate)
 
 

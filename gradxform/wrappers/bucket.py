@@ -66,7 +66,8 @@ def bucket(inner: Transformation, max_size: Count = 4096) -> InitUpdate:
         So does `master_weights`, which could not see here which parameters have 16 bits. A
         transformation of Optax's is taken at its word.
       max_size: the largest number of elements of an array that goes into a bucket. An array that
-        is split over devices in an explicit mesh stays by itself.
+        is split over devices in an explicit mesh stays by itself. The boxes in which Flax keeps the
+        names of axes are left off in the state.
 
     Returns:
       A transformation with the state that `inner` has for `Bucketed` parameters.
