@@ -159,7 +159,7 @@ def test_imports(modules, monkeypatch, tmp_path, capsys):
         assert row["seconds"]["median"] == 2
 
 
-@pytest.mark.parametrize("program", [*PROGRAMS, "report", "figure"])
+@pytest.mark.parametrize("program", [*PROGRAMS, "report", "figure", "blocked_loop"])
 def test_help(program, modules, monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
         run(modules, monkeypatch, program, "--help")

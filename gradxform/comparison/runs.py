@@ -130,24 +130,8 @@ class Reference:
 class Outcome:
     """The finished candidates of a comparison on one task, and how they rank.
 
-    Attributes:
-      task: the name of the task.
-      planned: the names of all candidates, finished or not.
-      results: the finished candidates, in the order of `planned`.
-      seeds: the seeds; seed s had the same initial network and batches for every candidate.
-      steps: training steps of each run.
-      batch_size: examples in a batch.
-      evaluate_every: steps between evaluations.
-      sizes: examples in each split.
-      references: what other methods reach.
-      target: the validation metric whose first reach is timed, if any.
-      metric_name: what the metric is called.
-      percent: whether it is a share between 0 and 1, shown in percent.
-      lower_is_better: whether less of it is better.
-      details: the task's own record of itself.
-      search: how the hyperparameters were searched before these runs, if they were.
-      environment: when it was begun, with which versions, on what machine.
-      task_hash: a hash of the task's data and programs; "" where none was taken.
+    What its tables, pages and rules read; `Comparison`, which adds how it is shown and kept,
+    explains the fields.
     """
 
     task: str

@@ -179,6 +179,6 @@ def cocob(
 
 
 def _penalty(l2: NonNegative, mask: Mask) -> tuple[GradientTransformation, ...]:
-    """The link of an L2 penalty; none where there is none, which saves a pass over the arrays."""
+    """The link of an L2 penalty; none where it is 0, so that `update` needs no parameters."""
     absent = isinstance(l2, float) and l2 == 0.0
     return () if absent else (add_l2_regularization(l2, mask=mask),)
