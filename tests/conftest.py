@@ -7,6 +7,8 @@ with the run; `JAX_COMPILATION_CACHE_DIR=folder pytest` keeps it for the next on
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 
@@ -14,8 +16,8 @@ import jax
 import pytest
 
 # With these, compiling takes a third of the time. Operations, aliases, copies and temporaries of a
-# step stay the same; there are fewer fusions of one operation. XLA ends the process, and names the
-# flag, where it does not know one any more.
+# step stay the same; there are fewer fusions of one operation. XLA ends a process that gives it a
+# flag it does not know, and its flags come and go, so `_known_flags` tries them first.
 QUICK = (
     "--xla_backend_optimization_level=0",
     "--xla_cpu_use_fusion_emitters=false",
@@ -42,10 +44,28 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:Error reading persistent compilation cache")
 
 
+def _known_flags() -> str:
+    """Those of `QUICK` that this XLA knows, found out once for all processes of a run."""
+    if _KNOWN not in os.environ:
+        known = [QUICK] if _starts(QUICK) else [(flag,) for flag in QUICK if _starts((flag,))]
+        os.environ[_KNOWN] = " ".join(flag for flags in known for flag in flags)
+    return os.environ[_KNOWN]
+
+
+_KNOWN = "GRADXFORM_TESTS_XLA_FLAGS"
+
+
+def _starts(flags: tuple[str, ...]) -> bool:
+    """Whether a process of its own gets its devices with these flags of XLA."""
+    env = {**os.environ, "XLA_FLAGS": " ".join(flags)}
+    program = [sys.executable, "-c", "import jax; jax.devices()"]
+    return subprocess.run(program, env=env, capture_output=True, check=False).returncode == 0
+
+
 def _compile_quickly() -> None:
     """XLA reads its flags once, with the first devices; processes started later keep their own."""
     flags = os.environ.get("XLA_FLAGS")
-    os.environ["XLA_FLAGS"] = " ".join([*QUICK, flags or ""])
+    os.environ["XLA_FLAGS"] = " ".join([_known_flags(), flags or ""])
     jax.devices()
     if flags is None:
         del os.environ["XLA_FLAGS"]
