@@ -17,8 +17,6 @@ Every call checks its arguments: one of the wrong type, or with an unknown name,
 the rule and the way out. What else a function raises stands with it.
 """
 
-from importlib.metadata import version as _version
-
 # Comparing optimizers on held-out data, over several seeds
 from .comparison.candidate import Candidate as Candidate
 from .comparison.compare import compare as compare
@@ -62,6 +60,7 @@ from .core.types import (
     State as State,
     Updates as Updates,
 )
+from .core.version import VERSION as _VERSION
 
 # What a transformation is and does
 from .inspection.config import (
@@ -391,7 +390,7 @@ from .wrappers.skip_nonfinite import (
 )
 from .wrappers.skip_spikes import SkipSpikesState as SkipSpikesState, skip_spikes as skip_spikes
 
-__version__ = _version("gradxform")
+__version__ = _VERSION
 
 # In the order of the reference: module by module, and what is called before what it returns
 # fmt: off

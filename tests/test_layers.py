@@ -185,3 +185,24 @@ def test_importing_the_package_imports_nothing_but_what_it_depends_on() -> None:
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_every_module_can_be_imported_and_says_what_it_is(path: Path) -> None:
     assert importlib.import_module(name_of(path)).__doc__
+
+
+def test_the_version_is_a_fact_of_the_source() -> None:
+    """A vendored copy has no installed metadata: it imports, and says which version it is."""
+    program = """
+from importlib import metadata
+installed = metadata.version
+def version(name):
+    if name == "gradxform":
+        raise metadata.PackageNotFoundError(name)
+    return installed(name)
+metadata.version = version
+import gradxform, gradxform.__main__ as command
+assert gradxform.__version__.count(".") == 2
+command.main(["--version"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"gradxform {gx.__version__}\n"

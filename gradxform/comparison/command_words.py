@@ -3,11 +3,11 @@
 import argparse
 import math
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from ..core import check
+from ..core.version import VERSION
 from ..inspection import show
 from .candidate import Candidate
 from .command_report import add_report, report_options
@@ -33,8 +33,7 @@ class Parser:
             description="Composable gradient transformations for JAX.",
             allow_abbrev=False,
         )
-        version = f"gradxform {metadata.version('gradxform')}"
-        self.top.add_argument("--version", action="version", version=version)
+        self.top.add_argument("--version", action="version", version=f"gradxform {VERSION}")
         commands = self.top.add_subparsers(required=True, dest="command")
         self.show = show.add_show(commands)
         self.report = add_report(commands)

@@ -9,14 +9,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-_PACKAGES = ("gradxform", "jax", "jaxlib", "optax", "numpy", "scipy", "scikit-learn")
+from ..core.version import VERSION
+
+_PACKAGES = ("jax", "jaxlib", "optax", "numpy", "scipy", "scikit-learn")
 
 
 def environment() -> dict[str, Any]:
     """The date, the versions of the packages and the machine, as plain data."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": {"python": platform.python_version(), "gradxform": VERSION, **_versions()},
         "machine": {
             "platform": platform.platform(),
             "cpus": os.cpu_count(),
