@@ -200,23 +200,6 @@ def test_a_selector_masks_in_a_framework(framework):
         np.testing.assert_array_equal(u, e)
 
 
-BIASES_AND_SCALES = "Dense_0/bias linear/b attn/rel_pos_bias LayerNorm_0/scale mlp/~/linear_0/b"
-NORMS = "h/0/ln_1/g h/ln_f/b norm1/weight batchnorm/w BatchNorm_0/x final_norm/weight rms_norm_2/w"
-EMBEDDINGS = "wte wpe/weight embedder/input_embedding token_embedding/weight tok_embed/w cls_token"
-EMBEDDINGS += " model/embed_tokens/weight embed_positions/w"
-WEIGHTS = "linear/w patch_embed/proj/kernel patch_embedding/kernel embed_proj/w member/w bneck/w"
-WEIGHTS += " embed_out/w"
-
-
-def test_what_decays_is_told_by_path_where_layers_are_stacked():
-    matrix = np.ones((2, 2))
-    for path in " ".join([BIASES_AND_SCALES, NORMS, EMBEDDINGS]).split():
-        assert not select.decayed.selects(path, matrix), path
-    for path in WEIGHTS.split():
-        assert select.decayed.selects(path, matrix), path
-        assert not select.decayed.selects(path, matrix[0]), path
-
-
 def test_optax_takes_a_selector_as_a_mask():
     tx = optax.masked(optax.scale(2.0), select.ndim(1))
     updates, _ = tx.update(PARAMS, tx.init(PARAMS))

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import check
+from .parameter_names import TABLES, VECTORS
 from .selector import Predicate, constant, selector
 
 
@@ -114,18 +115,9 @@ def _all() -> Predicate:
 
 @constant
 def _decayed() -> Predicate:
-    # A bias and a norm's scale are known by their number of axes or, where layers are stacked,
-    # by name; an embedding by name only.
-    rule = ndim_at_least(2) & ~(
-        path(r"(?i)(.*/)?(b|bias|[^/]*_bias|offset|beta|gamma|scale)")
-        | path(r"(?i)(.*/)?([^/]*norm|([^/]*_)?(ln|bn)f?)([0-9]+|_[0-9a-z]+)?/.*")
-        | path(r"(?i)(.*/)?([^/]*embeddings?|[^/]*(pos|tok|token)_emb[^/]*|wte|wpe|[^/]*_token)")
-        | path(
-            r"(?i)(.*/)?((?![^/]*patch)[^/]*emb(ed(dings?|der)?)?(_?[0-9]+)?|wte|wpe"
-            r"|embed_(token|position)s?)/(w|weight)"
-        )
+    return lambda path, leaf: (
+        np.ndim(leaf) >= 2 and not (VECTORS.fullmatch(path) or TABLES.fullmatch(path))
     )
-    return rule.selects
 
 
 all = _all()
@@ -134,14 +126,18 @@ all = _all()
 decayed = _decayed()
 """What weight decay is meant for: the weights of dense, convolutional and recurrent layers.
 
-These are the parameters with at least two axes, but for the following, told by their paths in any
-case:
+These are the parameters with at least two axes, but for the following, told by their paths (words
+in any case, single letters as they are written):
 
-  - biases and scales: the last part is b, bias, offset, beta, gamma or scale, or ends in _bias;
-  - norms: a part on the way ends in norm, ln or bn, a number behind it aside: `LayerNorm_0`,
-    `ln_f`, `block_bn1`;
-  - embeddings: the last part ends in embedding or in _token (`cls_token`), holds pos_emb or
-    tok_emb, or is wte or wpe; or it is w or weight and the part before it ends in emb, embed,
-    embedding or embedder and does not hold patch (the embedding of patches is a convolution), or
-    is embed_tokens or embed_positions.
+  - biases and scales: the last part is bias, scale, gamma, beta, offset or gain, with a word or a
+    number before or behind (`q_bias`, `layer_scale`, `gamma_1`), or b, `b1`, `bq`, `b_out`;
+  - norms: the last part, or the one before it, ends in norm, ln or bn, a number or a word behind it
+    aside: `LayerNorm_0/scale`, `ln_f/w`, and the stacked `attention_norm`, `ln1_w`. A kernel in
+    one, as in adaptive norms, is a weight;
+  - state-space models: `A_log`, `D`, `Lambda`, `log_dt` and the like;
+  - embeddings: the last part ends in emb, embed, embedding or embedder, or is wte or wpe, or it is
+    w or weight and the part before it ends so. What begins with un (the output) or holds patch
+    (a convolution) is a weight;
+  - tables of positions (`pos_embed`, `rel_pos_h`, `relative_position_bias_table`) and learned
+    tokens: the last part ends in token, tokens, registers, queries, latents or prompt.
 """

@@ -1,17 +1,16 @@
 """Rules about what belongs to a kind of model, to a parameter, and to an amount of data."""
 
-import re
 from collections.abc import Iterator
 
 import numpy as np
 
+from ..core.parameter_names import VECTORS
 from .block_kinds import ADAPTIVE, BOUNDED, SIGNS
 from .diagnose_context import Context, Route
 from .findings import Finding, listing
 from .schedule_lengths import call_of, schedules_in
 
 FEW_EXAMPLES = 2_000
-_NO_WEIGHTS = re.compile(r"(?i)(.*/)?(b|bias|[^/]*_bias|offset|beta|gamma|scale)")
 _DROPPING = ("step_decay", "piecewise_constant", "cosine_decay")
 
 
@@ -55,9 +54,7 @@ def decay_on_biases_and_norms(context: Context) -> Iterator[Finding]:
         if not any(np.ndim(leaf) > 1 for leaf in leaves.values()):
             continue  # a model of vectors: they may be its weights
         found = [
-            path
-            for path, leaf in leaves.items()
-            if np.ndim(leaf) < 2 or _NO_WEIGHTS.fullmatch(path)
+            path for path, leaf in leaves.items() if np.ndim(leaf) < 2 or VECTORS.fullmatch(path)
         ]
         if found:
             masked = "mask" in block.arguments
