@@ -74,7 +74,7 @@ class Program(NamedTuple):
 
 
 def ours() -> Any:
-    adamw = gx.adamw(LEARNING_RATE, B1, B2, EPS, WEIGHT_DECAY)
+    adamw = gx.adamw(LEARNING_RATE, B1, B2, EPS, weight_decay=WEIGHT_DECAY)
     return gx.chain(gx.clip_by_global_norm(MAX_NORM), adamw)
 
 

@@ -44,7 +44,7 @@ PAIRS: dict[str, Pair] = {
         lambda: gx.adamaxw(1e-3, weight_decay=0.01), lambda: optax.adamaxw(1e-3, weight_decay=0.01)
     ),
     "adamw": Pair(
-        lambda: gx.adamw(LEARNING_RATE, B1, B2, EPS, WEIGHT_DECAY),
+        lambda: gx.adamw(LEARNING_RATE, B1, B2, EPS, weight_decay=WEIGHT_DECAY),
         lambda: optax.adamw(LEARNING_RATE, B1, B2, EPS, weight_decay=WEIGHT_DECAY),
     ),
     # At other values of b2 Optax weighs the difference of gradients otherwise than the paper.

@@ -55,9 +55,9 @@ def test_a_plateau_in_a_jitted_step_that_is_traced_once():
 
 OPTIMIZERS = {
     "momo": (gx.momo(1.0), ("value",)),
-    "polyak": (gx.polyak_sgd(1.0), ("value",)),
+    "polyak": (gx.polyak_sgd(learning_rate=1.0), ("value",)),
     "spikes": (gx.skip_spikes(gx.sgd(0.1), watch="loss"), ("value",)),
-    "sam": (gx.sam(gx.sgd(0.1), 0.01), ("grad_fn",)),
+    "sam": (gx.sam(gx.sgd(0.1), rho=0.01), ("grad_fn",)),
     "optax's own": (optax.polyak_sgd(max_learning_rate=1.0), ("value",)),
     "optax's line search": (
         optax.chain(optax.sgd(1.0), optax.scale_by_backtracking_linesearch(5)),

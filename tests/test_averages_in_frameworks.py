@@ -109,7 +109,7 @@ def test_groups_in_nnx_keep_empty_boxes_in_the_state():
 
 def test_sam_in_a_linen_loop():
     """Its gradient function closes over the batch, inside of `jit`."""
-    loop = Linen(gx.sam(gx.adam(0.05), 0.05))
+    loop = Linen(gx.sam(gx.adam(0.05), rho=0.05))
 
     @jax.jit
     def train(train_state):

@@ -169,7 +169,7 @@ def test_numbers_arrays_and_trees() -> None:
     assert through_json(tx) == tx
     schedule = gx.piecewise_constant(jnp.array([1.0, 0.5]), boundaries=[3])
     assert through_json(gx.sgd(schedule)) == gx.sgd(schedule)
-    infinite = gx.polyak_sgd(0.1, max_step_size=1e300)
+    infinite = gx.polyak_sgd(learning_rate=0.1, max_step_size=1e300)
     assert through_json(infinite) == infinite
 
 

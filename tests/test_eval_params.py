@@ -17,7 +17,7 @@ WRAPPERS = {
     "ema_params": lambda inner: gx.ema_params(inner, 0.5),
     "average_params": lambda inner: gx.average_params(inner, 0),
     "lookahead": lambda inner: gx.lookahead(inner, 2),
-    "schedule_free": lambda inner: gx.schedule_free(inner, 0.5),
+    "schedule_free": lambda inner: gx.schedule_free(inner, b1=0.5),
 }
 every_wrapper = pytest.mark.parametrize("name", WRAPPERS)
 
@@ -121,7 +121,7 @@ def test_hyperparameters_of_its_own_around_it(name):
 def test_groups_with_averages_of_their_own_and_without():
     groups = {
         "a": (gx.select.path("w"), gx.ema_params(gx.sgd(0.2), 0.5)),
-        "b": (gx.select.path("b"), gx.schedule_free(gx.sgd(0.2), 0.5)),
+        "b": (gx.select.path("b"), gx.schedule_free(gx.sgd(0.2), b1=0.5)),
     }
     params = {**some_params(), "c": jnp.ones(2)}
     params, state = trained(gx.partition(groups, default=gx.sgd(0.1)), params)

@@ -23,11 +23,13 @@ def test_the_trust_ratio_gives_each_array_the_length_of_its_parameters():
         [normal((5, 3)), 100 * normal((4,))],
         [normal((5, 3), seed=1), normal((4,), seed=2)],
     )
-    updates = first(gx.scale_by_trust_ratio(0.1), grads, params)
+    updates = first(gx.scale_by_trust_ratio(trust_coefficient=0.1), grads, params)
     np.testing.assert_allclose(norms(updates), 0.1 * np.asarray(norms(params)), rtol=1e-6)
 
 
-@pytest.mark.parametrize("tx", [gx.scale_by_trust_ratio(0.1), gx.scale_by_lars(0.1)], ids=repr)
+@pytest.mark.parametrize(
+    "tx", [gx.scale_by_trust_ratio(trust_coefficient=0.1), gx.scale_by_lars(0.1)], ids=repr
+)
 def test_arrays_of_zeros_have_the_ratio_one(tx):
     g, w = jnp.asarray([3.0, 4.0]), jnp.zeros(2)
     assert_equal(first(tx, g, w), g)
@@ -60,7 +62,7 @@ def test_signum_is_lion_with_one_decay_and_heavy_balls_sign():
 
 
 def test_rprop_grows_waits_and_shrinks():
-    tx = gx.scale_by_rprop(0.5, 2.0, min_scale=0.75, max_scale=3.0)
+    tx = gx.scale_by_rprop(eta_minus=0.5, eta_plus=2.0, min_scale=0.75, max_scale=3.0)
     state, steps = tx.init(jnp.zeros(())), []
     for g in (1e-30, 5.0, 7.0, -1e-30, -2.0, -9.0, 0.0, -1.0, 1.0, 1.0):
         update, state = tx.update(jnp.float32(g), state)

@@ -44,7 +44,7 @@ PAIRS = {
     "sign_sgd": (gx.sign_sgd(0.1), optax.sign_sgd(0.1)),
     "signum": (gx.signum(0.1, 0.8), optax.signum(0.1, 0.8)),
     "lars": (
-        gx.lars(0.1, 0.8, nesterov=True, weight_decay=0.0, **TRUST, trust_mask=is_kernel),
+        gx.lars(0.1, momentum=0.8, nesterov=True, weight_decay=0.0, **TRUST, trust_mask=is_kernel),
         optax.lars(0.1, momentum=0.8, nesterov=True, **TRUST, trust_ratio_mask=is_kernel),
     ),
     "lamb": (
@@ -54,7 +54,7 @@ PAIRS = {
     "fromage": (gx.fromage(0.1), optax.fromage(0.1)),
     # optax adds eps to the learning rate, as the authors' code does.
     "madgrad": (
-        gx.madgrad(0.1 + 1e-3, 0.8, 1e-3, l2=0.2),
+        gx.madgrad(0.1 + 1e-3, 0.8, eps=1e-3, l2=0.2),
         optax.contrib.madgrad(0.1, 0.8, 0.2, 1e-3),
     ),
     "optimistic_gradient_descent": (
@@ -160,7 +160,7 @@ def test_the_learning_rate_multiplies_polyaks_step_and_optaxs_scaling_divides_it
     """optax scales the gradient first, so that its squared norm divides by the square."""
     g = jnp.asarray([3.0, 4.0])
     polyak = 2.0 / 25 * g
-    ours, theirs = gx.polyak_sgd(0.5, c=1.0), optax.polyak_sgd(scaling=0.5)
+    ours, theirs = gx.polyak_sgd(learning_rate=0.5, c=1.0), optax.polyak_sgd(scaling=0.5)
     np.testing.assert_allclose(ours.update(g, ours.init(g), value=2.0)[0], -0.5 * polyak, 1e-6)
     step = theirs.update(g, theirs.init(g), g, value=2.0)[0]
     np.testing.assert_allclose(step, -polyak / 0.5, rtol=1e-6)

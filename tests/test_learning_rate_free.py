@@ -16,8 +16,8 @@ import gradxform as gx
 
 ADAM = {"b1": 0.8, "b2": 0.95, "weight_decay": 0.2, "bias_correction": True}
 AUTHORS = {
-    "dog": lambda: gx.dog(0.9, 1e-3, 0.1, l2=0.2),
-    "dog, init_eta": lambda: gx.dog(1.0, 1e-3, 0.1, init_eta=0.01),
+    "dog": lambda: gx.dog(0.9, reps_rel=1e-3, eps=0.1, l2=0.2),
+    "dog, init_eta": lambda: gx.dog(1.0, reps_rel=1e-3, eps=0.1, init_eta=0.01),
     # Their eps is multiplied by the distance of the next step, the paper's by this one's.
     "prodigy": lambda: gx.prodigy(d0=1e-3, eps=1e-18),
     "prodigy, options": lambda: gx.prodigy(
@@ -82,7 +82,7 @@ def test_downhill_in_float32(row):
 CORRECTED = {"bias_correction": True}
 OPTAX = {
     "dog": (
-        gx.dog(0.9, 1e-3, 0.1, l2=0.2),
+        gx.dog(0.9, reps_rel=1e-3, eps=0.1, l2=0.2),
         optax.contrib.dog(0.9, ("heuristic", 1e-3), 0.1, weight_decay=0.2),
     ),
     "dog, init_eta": (
@@ -96,7 +96,9 @@ OPTAX = {
     ),
     "dowg, defaults": (gx.dowg(1.0), optax.contrib.dowg()),
     "prodigy": (
-        gx.prodigy(0.9, 0.8, 0.95, weight_decay=0.2, b3=0.9, d0=1e-3, d_coef=2.0, **CORRECTED),
+        gx.prodigy(
+            0.9, b1=0.8, b2=0.95, weight_decay=0.2, b3=0.9, d0=1e-3, d_coef=2.0, **CORRECTED
+        ),
         optax.contrib.prodigy(0.9, (0.8, 0.95), 0.9, 1e-8, 1e-3, 2.0, weight_decay=0.2),
     ),
     "prodigy, defaults": (gx.prodigy(eps=0.0, **CORRECTED), optax.contrib.prodigy(eps=0.0)),
@@ -107,7 +109,7 @@ OPTAX = {
         ),
     ),
     "dadapt_adamw": (
-        gx.dadapt_adamw(0.9, 0.8, 0.95, 1e-3, 0.2, d0=1e-3, **CORRECTED),
+        gx.dadapt_adamw(0.9, b1=0.8, b2=0.95, eps=1e-3, weight_decay=0.2, d0=1e-3, **CORRECTED),
         optax.contrib.dadapt_adamw(0.9, (0.8, 0.95), 1e-3, 1e-3, 0.2),
     ),
     "dadapt_adamw, defaults": (gx.dadapt_adamw(**CORRECTED), optax.contrib.dadapt_adamw()),
@@ -178,7 +180,8 @@ def trained(tx, loss, x, steps):
 
 
 @pytest.mark.parametrize(
-    ("tx", "length"), [(gx.dog(reps_rel=1e-3), 1e-3 * (1 + 5)), (gx.dowg(0.5, 0.1, 0.0), 0.05)]
+    ("tx", "length"),
+    [(gx.dog(reps_rel=1e-3), 1e-3 * (1 + 5)), (gx.dowg(0.5, r_eps=0.1, eps=0.0), 0.05)],
 )
 def test_the_first_step_has_the_length_that_is_given(tx, length):
     w, g = {"a": jnp.array([3.0]), "b": jnp.array([4.0])}, {"a": jnp.ones(1), "b": -jnp.ones(1)}

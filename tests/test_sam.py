@@ -20,7 +20,7 @@ def both_ways(params, rho, **kwargs):
     """The gradient that an optimizer gets: by the function, and by the wrapper."""
     grad_fn = jax.grad(bowl)
     _, grads = gx.sam_value_and_grad(bowl, rho, **kwargs)(params)
-    tx = gx.sam(gx.identity(), rho, **kwargs)
+    tx = gx.sam(gx.identity(), rho=rho, **kwargs)
     updates, _ = tx.update(grad_fn(params), tx.init(params), params, grad_fn=grad_fn)
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), updates, grads)
     return grads
@@ -53,7 +53,7 @@ def test_adaptive_sam_does_not_see_the_scale_of_a_layer():
             climbed["loss"] = f(v)
             return jax.grad(f)(v)
 
-        tx = gx.sam(gx.identity(), 0.1, adaptive=adaptive, eta=0.0)
+        tx = gx.sam(gx.identity(), rho=0.1, adaptive=adaptive, eta=0.0)
         tx.update(first, tx.init(w), w, grad_fn=record)
         return float(climbed["loss"])
 
@@ -71,7 +71,7 @@ def test_the_step_is_longer_than_rho_in_no_direction():
 
     params = {"a": jnp.arange(6.0).reshape(2, 3), "b": jnp.ones(())}
     g = {"a": jnp.cos(params["a"]), "b": jnp.asarray(-2.0)}
-    tx = gx.sam(gx.identity(), 0.3)
+    tx = gx.sam(gx.identity(), rho=0.3)
     tx.update(g, tx.init(params), params, grad_fn=grad_fn)
     climb = jax.tree.map(lambda a, b: a - b, seen["at"], params)
     assert optax.tree.norm(climb) == pytest.approx(0.3, rel=1e-5)
@@ -96,7 +96,7 @@ def test_optax_in_opaque_mode(rho):
         optax.chain(optax.contrib.normalize(), optax.sgd(rho)),
         opaque_mode=True,
     )
-    tx = gx.sam(gx.adam(0.05), rho)
+    tx = gx.sam(gx.adam(0.05), rho=rho)
     other_params, state, other = params, tx.init(params), theirs.init(params)
     for batch in batches:
         grad_fn = jax.grad(functools.partial(quartic, batch=batch))
@@ -129,7 +129,7 @@ def test_a_gradient_of_zero_climbs_nowhere():
 def test_the_norm_is_taken_in_float32(dtype):
     """The squares of these gradients overflow float16; the climb is still ρ long."""
     params, seen = jnp.zeros(1000, dtype), []
-    tx = gx.sam(gx.identity(), 2.0)
+    tx = gx.sam(gx.identity(), rho=2.0)
     tx.update(
         jnp.full(1000, 300.0, dtype), tx.init(params), params, grad_fn=lambda p: seen.append(p) or p
     )
@@ -196,7 +196,7 @@ def test_in_a_compiled_training_step_with_a_traced_distance():
 
 
 def test_the_distance_may_be_scheduled_and_tuned():
-    tx = gx.sam(gx.sgd(1.0), gx.linear_schedule(1.0, 0.0, 2))
+    tx = gx.sam(gx.sgd(1.0), rho=gx.linear_schedule(1.0, 0.0, 2))
     params = {"w": jnp.asarray([3.0, 4.0])}
     state = tx.init(params)
     for rho in (1.0, 0.5, 0.0):
@@ -207,7 +207,7 @@ def test_the_distance_may_be_scheduled_and_tuned():
 
 def test_missing_leaves_and_groups():
     params = {"a": jnp.asarray([3.0]), "b": None, "c": jnp.asarray([4.0])}
-    tx = gx.sam(gx.identity(), 1.0)
+    tx = gx.sam(gx.identity(), rho=1.0)
     given = {**params, "c": None}
     updates, _ = tx.update(given, tx.init(params), params, grad_fn=lambda p: p)
     assert updates["b"] is None

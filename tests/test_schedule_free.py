@@ -62,7 +62,7 @@ def traced(rates):
 def test_algorithm_1(case):
     rates, b1, p, r = CASES[case]
     with jax.enable_x64(True):
-        tx = gx.schedule_free(gx.sgd(traced(rates)), b1, p, r=r)
+        tx = gx.schedule_free(gx.sgd(traced(rates)), b1=b1, weight_lr_power=p, r=r)
         found = ours(tx)
     for a, b in zip(found, list(algorithm(rates, b1, p, r))[:3], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-13)
@@ -71,7 +71,9 @@ def test_algorithm_1(case):
 @pytest.mark.parametrize("case", ["constant", "warmup"])
 def test_x_is_the_weighted_mean_of_z(case):
     rates, b1, p, r = CASES[case]
-    _, xs, zs = ours(gx.schedule_free(gx.sgd(traced(rates)), b1, p, r=r), dtype="float32")
+    _, xs, zs = ours(
+        gx.schedule_free(gx.sgd(traced(rates)), b1=b1, weight_lr_power=p, r=r), dtype="float32"
+    )
     most = np.maximum.accumulate([rates(t) for t in range(40)])
     weights = most**p * np.arange(1, 41) ** r
     for t in (0, 1, 7, 39):
@@ -82,14 +84,14 @@ def test_x_is_the_weighted_mean_of_z(case):
 def test_with_b1_of_1_gradients_are_taken_at_the_average():
     """Primal averaging."""
     with jax.enable_x64(True):
-        ys, xs, _ = ours(gx.schedule_free(gx.sgd(0.02), 1.0))
+        ys, xs, _ = ours(gx.schedule_free(gx.sgd(0.02), b1=1.0))
     np.testing.assert_allclose(ys[1:], xs[:-1], rtol=1e-12)
 
 
 def test_with_b1_near_0_it_is_the_mean_of_sgd():
     """Polyak and Ruppert's: SGD goes its way, and x is the mean of where it has been."""
     with jax.enable_x64(True):
-        _, xs, zs = ours(gx.schedule_free(gx.sgd(0.02), 1e-7))
+        _, xs, zs = ours(gx.schedule_free(gx.sgd(0.02), b1=1e-7))
 
         def step(carry, noise):
             w, state = carry
@@ -126,9 +128,9 @@ def both(ours, theirs, steps=10):
 
 
 def test_optax_with_a_constant_learning_rate():
-    ours = gx.schedule_free(gx.sgd(0.1), 0.8)
+    ours = gx.schedule_free(gx.sgd(0.1), b1=0.8)
     assert both(ours, optax.contrib.schedule_free(optax.sgd(0.1), 0.1, 0.8)) <= 3e-6
-    ours = gx.schedule_free(gx.adamw(0.1, b1=0.0, b2=0.9, weight_decay=0.2), 0.95)
+    ours = gx.schedule_free(gx.adamw(0.1, b1=0.0, b2=0.9, weight_decay=0.2), b1=0.95)
     theirs = optax.contrib.schedule_free_adamw(0.1, b1=0.95, b2=0.9, weight_decay=0.2)
     assert both(ours, theirs) <= 3e-6
 
@@ -136,7 +138,7 @@ def test_optax_with_a_constant_learning_rate():
 def test_optax_weighs_a_step_by_the_learning_rate_of_the_next():
     """Its counter begins at 1, that of its optimizer at 0; one step late, it agrees."""
     rates = optax.linear_schedule(0.01, 0.3, 8)
-    ours = gx.schedule_free(gx.sgd(rates), 0.8)
+    ours = gx.schedule_free(gx.sgd(rates), b1=0.8)
     as_it_is = optax.contrib.schedule_free(optax.sgd(rates), rates, 0.8)
     late = optax.contrib.schedule_free(optax.sgd(rates), lambda t: rates(t - 1), 0.8)
     assert both(ours, late) <= 3e-6
@@ -157,7 +159,7 @@ def test_a_learning_rate_of_zero_moves_nothing():
 
 def test_the_average_does_not_jump_when_b1_does():
     """x is read with the b1 that made y, also where another one is set for the next step."""
-    tx = gx.schedule_free(gx.sgd(0.1), gx.tunable(0.9))
+    tx = gx.schedule_free(gx.sgd(0.1), b1=gx.tunable(0.9))
     y = jnp.asarray([1.0, 2.0])
     state = tx.init(y)
     for _ in range(3):
@@ -224,7 +226,7 @@ def test_a_learning_rate_that_cannot_be_read_is_refused_by_init(name):
 
 def test_bad_arguments():
     with pytest.raises(ValueError, match=r"`b1` must be above 0 and at most 1; .*`average_params"):
-        gx.schedule_free(gx.sgd(0.1), 0.0)
+        gx.schedule_free(gx.sgd(0.1), b1=0.0)
     with pytest.raises(ValueError, match="`weight_lr_power` must be at least 0"):
         gx.schedule_free(gx.sgd(0.1), weight_lr_power=-1.0)
     tx = gx.schedule_free(gx.sgd(0.1))

@@ -169,7 +169,7 @@ def test_piecewise_constant_is_optaxs():
 
 def test_exponential_decay_with_an_end_is_optaxs():
     for factor, end in ((0.5, 0.1), (2.0, 1.0)):
-        ours = gx.exponential_decay(0.3, 10, factor, end)
+        ours = gx.exponential_decay(0.3, 10, factor, end=end)
         compare(ours, optax.exponential_decay(0.3, 10, factor, end_value=end))
 
 

@@ -66,12 +66,13 @@ def test_what_was_passed_in_is_still_there():
 
 OPTIMIZERS = {
     "sophia": gx.sophia(0.1, interval=2),
-    "polyak_sgd": gx.polyak_sgd(1.0, max_step_size=0.1),
+    "polyak_sgd": gx.polyak_sgd(learning_rate=1.0, max_step_size=0.1),
     "plateau": gx.sgd(gx.reduce_on_plateau(0.1, patience=1)),
     "sam": gx.sam(gx.sgd(0.1)),
     "optax.lbfgs": gx.chain(optax.lbfgs()),
     "polyak inside of groups": gx.partition(
-        {"w": (gx.select.path("w"), gx.polyak_sgd(1.0, max_step_size=0.5))}, default=gx.sgd(0.1)
+        {"w": (gx.select.path("w"), gx.polyak_sgd(learning_rate=1.0, max_step_size=0.5))},
+        default=gx.sgd(0.1),
     ),
 }
 

@@ -43,8 +43,8 @@ def nadamw(
     b1: Decay = 0.9,
     b2: Decay = 0.999,
     eps: NonNegative = 1e-8,
-    weight_decay: NonNegative = 0.01,
     *,
+    weight_decay: NonNegative = 0.01,
     eps_in_sqrt: bool = False,
     mask: Mask = None,
     state_dtype: DType | None = None,
@@ -109,8 +109,8 @@ def adamaxw(
     b1: Decay = 0.9,
     b2: Decay = 0.999,
     eps: NonNegative = 1e-8,
-    weight_decay: NonNegative = 0.01,
     *,
+    weight_decay: NonNegative = 0.01,
     mask: Mask = None,
     state_dtype: DType | None = None,
 ) -> GradientTransformation:
@@ -133,8 +133,8 @@ def radam(
     b1: Decay = 0.9,
     b2: Decay = 0.999,
     eps: NonNegative = 1e-8,
-    threshold: Length = 4.0,
     *,
+    threshold: Length = 4.0,
     state_dtype: DType | None = None,
 ) -> GradientTransformation:
     """RAdam: Adam that starts as momentum and needs no warmup.
@@ -143,7 +143,7 @@ def radam(
     and torch's. State: 8 bytes a parameter.
     """
     return chain(
-        scale_by_radam(b1, b2, eps, threshold, state_dtype=state_dtype),
+        scale_by_radam(b1, b2, eps, threshold=threshold, state_dtype=state_dtype),
         scale_by_learning_rate(learning_rate),
     )
 
@@ -154,8 +154,8 @@ def adabelief(
     b1: Decay = 0.9,
     b2: Decay = 0.999,
     eps: NonNegative = 1e-16,
-    weight_decay: NonNegative = 0.0,
     *,
+    weight_decay: NonNegative = 0.0,
     mask: Mask = None,
     state_dtype: DType | None = None,
 ) -> GradientTransformation:
@@ -178,8 +178,8 @@ def yogi(
     b1: Decay = 0.9,
     b2: Decay = 0.999,
     eps: NonNegative = 1e-3,
-    initial_accumulator_value: NonNegativeNumber = 0.0,
     *,
+    initial_accumulator_value: NonNegativeNumber = 0.0,
     bias_correction: bool = False,
     state_dtype: DType | None = None,
 ) -> GradientTransformation:
@@ -193,7 +193,7 @@ def yogi(
             b1,
             b2,
             eps,
-            initial_accumulator_value,
+            initial_accumulator_value=initial_accumulator_value,
             bias_correction=bias_correction,
             state_dtype=state_dtype,
         ),

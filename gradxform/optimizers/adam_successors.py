@@ -20,8 +20,8 @@ def adan(
     b2: Decay = 0.92,
     b3: Decay = 0.99,
     eps: NonNegative = 1e-8,
-    weight_decay: NonNegative = 0.02,
     *,
+    weight_decay: NonNegative = 0.02,
     mask: Mask = None,
     state_dtype: DType | None = None,
 ) -> GradientTransformation:
@@ -72,8 +72,8 @@ def ademamix(
     b3: Decay = 0.9999,
     alpha: NonNegative = 5.0,
     eps: NonNegative = 1e-8,
-    weight_decay: NonNegative = 0.0,
     *,
+    weight_decay: NonNegative = 0.0,
     mask: Mask = None,
     state_dtype: DType | None = None,
 ) -> GradientTransformation:
@@ -97,9 +97,9 @@ def adopt(
     b1: Decay = 0.9,
     b2: Decay = 0.9999,
     eps: NonNegative = 1e-6,
+    *,
     clip_exponent: NonNegative | None = 0.25,
     weight_decay: NonNegative = 0.0,
-    *,
     mask: Mask = None,
     state_dtype: DType | None = None,
 ) -> GradientTransformation:
@@ -110,7 +110,7 @@ def adopt(
     bytes a parameter.
     """
     return chain(
-        scale_by_adopt(b1, b2, eps, clip_exponent, state_dtype=state_dtype),
+        scale_by_adopt(b1, b2, eps, clip_exponent=clip_exponent, state_dtype=state_dtype),
         add_decoupled_weight_decay(weight_decay, mask=mask),
         scale_by_learning_rate(learning_rate),
     )

@@ -26,9 +26,9 @@ from ..wrappers.chain import chain
 def madgrad(
     learning_rate: LearningRate,
     momentum: Decay = 0.9,
+    *,
     eps: NonNegative = 1e-6,
     l2: NonNegative = 0.0,
-    *,
     mask: Mask = None,
     state_dtype: DType | None = None,
 ) -> GradientTransformation:
@@ -82,12 +82,12 @@ def optimistic_gradient_descent(
 @optimizer
 def optimistic_adam(
     learning_rate: LearningRate,
+    *,
     b1: Decay = 0.9,
     b2: Decay = 0.999,
     eps: NonNegative = 1e-8,
     alpha: Scalar = 1.0,
     beta: Scalar = 1.0,
-    *,
     state_dtype: DType | None = None,
 ) -> GradientTransformation:
     """Optimistic Adam: two of Adam's steps forward and the last one back; for adversarial nets.
@@ -105,6 +105,7 @@ def optimistic_adam(
 
 @optimizer
 def polyak_sgd(
+    *,
     learning_rate: LearningRate = 1.0,
     max_step_size: Positive = 1.0,
     f_min: Scalar = 0.0,
@@ -116,4 +117,7 @@ def polyak_sgd(
     scaling divides it. The rest: see `scale_by_polyak`; optax calls `max_step_size`
     max_learning_rate. State: one scalar.
     """
-    return chain(scale_by_polyak(max_step_size, f_min, c), scale_by_learning_rate(learning_rate))
+    return chain(
+        scale_by_polyak(max_step_size=max_step_size, f_min=f_min, c=c),
+        scale_by_learning_rate(learning_rate),
+    )

@@ -15,12 +15,12 @@ from ..wrappers.chain import chain
 @optimizer
 def lars(
     learning_rate: LearningRate,
+    *,
     momentum: Decay = 0.9,
     nesterov: bool = False,
     weight_decay: NonNegative = 5e-4,
     trust_coefficient: Positive = 1e-3,
     eps: NonNegative = 0.0,
-    *,
     mask: Mask = None,
     trust_mask: Mask = None,
     state_dtype: DType | None = None,
@@ -45,8 +45,8 @@ def lamb(
     b1: Decay = 0.9,
     b2: Decay = 0.999,
     eps: NonNegative = 1e-6,
-    weight_decay: NonNegative = 0.01,
     *,
+    weight_decay: NonNegative = 0.01,
     mask: Mask = None,
     trust_mask: Mask = None,
     state_dtype: DType | None = None,

@@ -24,10 +24,10 @@ from ..wrappers.chain import chain
 @optimizer
 def dog(
     learning_rate: LearningRate = 1.0,
+    *,
     reps_rel: PositiveNumber = 1e-6,
     eps: NonNegative = 1e-8,
     l2: NonNegative = 0.0,
-    *,
     init_eta: PositiveNumber | None = None,
     mask: Mask = None,
 ) -> GradientTransformation:
@@ -48,10 +48,10 @@ def dog(
 @optimizer
 def dowg(
     learning_rate: LearningRate = 0.5,
+    *,
     r_eps: PositiveNumber = 0.01,
     eps: NonNegative = 1e-4,
     l2: NonNegative = 0.0,
-    *,
     mask: Mask = None,
 ) -> GradientTransformation:
     """DoWG: gradient descent with the step size distance over weighted gradients.
@@ -74,11 +74,11 @@ def dowg(
 @optimizer
 def prodigy(
     learning_rate: LearningRate = 1.0,
+    *,
     b1: Decay = 0.9,
     b2: Decay = 0.999,
     eps: NonNegative = 1e-8,
     weight_decay: NonNegative = 0.0,
-    *,
     b3: Decay | None = None,
     d0: PositiveNumber = 1e-6,
     d_coef: Positive = 1.0,
@@ -118,11 +118,11 @@ def prodigy(
 @optimizer
 def dadapt_adamw(
     learning_rate: LearningRate = 1.0,
+    *,
     b1: Decay = 0.9,
     b2: Decay = 0.999,
     eps: NonNegative = 1e-8,
     weight_decay: NonNegative = 0.0,
-    *,
     d0: PositiveNumber = 1e-6,
     growth_rate: GrowthRate | None = None,
     bias_correction: bool = False,

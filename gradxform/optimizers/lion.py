@@ -14,8 +14,8 @@ def lion(
     learning_rate: LearningRate,
     b1: Decay = 0.9,
     b2: Decay = 0.99,
-    weight_decay: NonNegative = 1e-3,
     *,
+    weight_decay: NonNegative = 1e-3,
     mask: Mask = None,
     state_dtype: DType | None = None,
 ) -> GradientTransformation:

@@ -31,13 +31,13 @@ RELATIVE_STEP = join_schedules(
 @optimizer
 def adafactor(
     learning_rate: LearningRate | None = None,
+    *,
     decay_rate: Positive = 0.8,
     eps: NonNegative = 1e-30,
     max_rms: Positive | None = 1.0,
     min_scale: NonNegative | None = 1e-3,
     momentum: Decay | None = None,
     weight_decay: NonNegative = 0.0,
-    *,
     decay_offset: WholeNumber = 0,
     min_dim_size_to_factor: Count = 128,
     mask: Mask = None,
@@ -56,8 +56,8 @@ def adafactor(
     """
     links = [
         scale_by_factored_rms(
-            decay_rate,
-            eps,
+            decay_rate=decay_rate,
+            eps=eps,
             decay_offset=decay_offset,
             min_dim_size_to_factor=min_dim_size_to_factor,
             state_dtype=state_dtype,

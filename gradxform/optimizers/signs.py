@@ -40,9 +40,9 @@ def rprop(
     learning_rate: LearningRate,
     eta_minus: Shrink = 0.5,
     eta_plus: Growth = 1.2,
+    *,
     min_scale: Positive = 1e-4,
     max_scale: Positive = 5e3,
-    *,
     state_dtype: DType | None = None,
 ) -> GradientTransformation:
     """Rprop (iRprop⁻): step sizes that grow and shrink by signs alone; for full batches.
@@ -53,6 +53,12 @@ def rprop(
     the learning rate. State: 8 bytes a parameter.
     """
     return chain(
-        scale_by_rprop(eta_minus, eta_plus, min_scale, max_scale, state_dtype=state_dtype),
+        scale_by_rprop(
+            eta_minus=eta_minus,
+            eta_plus=eta_plus,
+            min_scale=min_scale,
+            max_scale=max_scale,
+            state_dtype=state_dtype,
+        ),
         scale_by_learning_rate(learning_rate),
     )

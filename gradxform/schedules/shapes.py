@@ -78,7 +78,7 @@ def polynomial_decay(
 
 @schedule
 def exponential_decay(
-    value: Number, steps: Steps, factor: PositiveNumber, end: Number | None = None
+    value: Number, steps: Steps, factor: PositiveNumber, *, end: Number | None = None
 ) -> Form:
     """A smooth exponential: value factor^(t / steps), without an end unless one is given.
 

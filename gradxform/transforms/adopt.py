@@ -41,8 +41,8 @@ def scale_by_adopt(
     b1: Decay = 0.9,
     b2: Decay = 0.9999,
     eps: NonNegative = 1e-6,
-    clip_exponent: NonNegative | None = 0.25,
     *,
+    clip_exponent: NonNegative | None = 0.25,
     state_dtype: DType | None = None,
 ) -> InitUpdate:
     """Average gradients that are each divided by the size of those before it.

@@ -48,9 +48,9 @@ class ScaleByFactoredRmsState(NamedTuple):
 @transformation
 @leaf_wise
 def scale_by_factored_rms(
+    *,
     decay_rate: Positive = 0.8,
     eps: NonNegative = 1e-30,
-    *,
     decay_offset: WholeNumber = 0,
     min_dim_size_to_factor: Count = 128,
     state_dtype: DType | None = None,

@@ -39,7 +39,7 @@ class ScaleByPolyakState(NamedTuple):
 
 @transformation
 def scale_by_polyak(
-    max_step_size: Positive = 1.0, f_min: Scalar = 0.0, c: Positive = 0.5
+    *, max_step_size: Positive = 1.0, f_min: Scalar = 0.0, c: Positive = 0.5
 ) -> InitUpdate:
     """Scale all gradients by Polyak's step size; `update` needs the loss as `value=`.
 

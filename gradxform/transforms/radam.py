@@ -49,8 +49,8 @@ def scale_by_radam(
     b1: Decay = 0.9,
     b2: Decay = 0.999,
     eps: NonNegative = 1e-8,
-    threshold: Length = 4.0,
     *,
+    threshold: Length = 4.0,
     state_dtype: DType | None = None,
 ) -> InitUpdate:
     """Rescale each coordinate by Adam's moments, with the variance of the scale rectified.

@@ -45,11 +45,11 @@ class ScaleByRpropState(NamedTuple):
 
 @transformation
 def scale_by_rprop(
+    *,
     eta_minus: Shrink = 0.5,
     eta_plus: Growth = 1.2,
     min_scale: Positive = 1e-4,
     max_scale: Positive = 5e3,
-    *,
     state_dtype: DType | None = None,
 ) -> InitUpdate:
     """Replace each coordinate by its sign times a step size that adapts to its signs.

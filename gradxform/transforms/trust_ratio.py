@@ -30,7 +30,7 @@ from .norms import block_norm
 @transformation
 @leaf_wise
 def scale_by_trust_ratio(
-    trust_coefficient: Positive = 1.0, eps: NonNegative = 0.0, *, mask: Mask = None
+    *, trust_coefficient: Positive = 1.0, eps: NonNegative = 0.0, mask: Mask = None
 ) -> InitUpdate:
     """Scale each array's update to the length of its parameters.
 

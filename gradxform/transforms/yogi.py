@@ -39,8 +39,8 @@ def scale_by_yogi(
     b1: Decay = 0.9,
     b2: Decay = 0.999,
     eps: NonNegative = 1e-3,
-    initial_accumulator_value: NonNegativeNumber = 0.0,
     *,
+    initial_accumulator_value: NonNegativeNumber = 0.0,
     bias_correction: bool = False,
     state_dtype: DType | None = None,
 ) -> InitUpdate:

@@ -39,8 +39,8 @@ GradFn = Callable[[Params], Updates]
 @leaf_wise
 def sam(
     inner: Transformation,
-    rho: NonNegative = 0.05,
     *,
+    rho: NonNegative = 0.05,
     adaptive: bool = False,
     eta: NonNegative = 0.01,
 ) -> InitUpdate:

@@ -68,9 +68,9 @@ class ScheduleFreeState(NamedTuple):
 @leaf_wise
 def schedule_free(
     inner: Transformation,
+    *,
     b1: _Interpolation = 0.9,
     weight_lr_power: NonNegative = 2.0,
-    *,
     r: NonNegative = 0.0,
 ) -> InitUpdate:
     """Train without a falling learning rate, and evaluate the average (Schedule-Free).

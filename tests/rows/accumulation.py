@@ -25,7 +25,7 @@ ROWS = (
             "reduced": ("loss", "value"),
         },
         kind="wrapper",
-        positional=(gx.scale_by_polyak(0.8),),
+        positional=(gx.scale_by_polyak(max_step_size=0.8),),
         formula="u of Σ w g, of those that are finite; windows grow",
         extra={"value": 2.5, "weight": 0.75},
         leaf_local=False,
