@@ -35,7 +35,7 @@ PAIRS: dict[str, Pair] = {
         lambda: gx.adafactor(1e-2, momentum=0.9), lambda: optax.adafactor(1e-2, momentum=0.9)
     ),
     "adagrad": Pair(
-        lambda: gx.adagrad(1e-3, 0.1, 1e-7, eps_in_sqrt=True),
+        lambda: gx.adagrad(1e-3, 0.1, 0.0, eps_root=1e-7),
         lambda: optax.adagrad(1e-3, 0.1, 1e-7),
     ),
     "adam": Pair(lambda: gx.adam(1e-3), lambda: optax.adam(1e-3)),
@@ -105,7 +105,7 @@ PAIRS: dict[str, Pair] = {
         lambda: optax.radam(1e-3, threshold=5.0),
         differs="Optax's first adapted steps are 1 % off: its rho_t cancels digits in float32",
     ),
-    "rmsprop": Pair(lambda: gx.rmsprop(1e-3, eps_in_sqrt=True), lambda: optax.rmsprop(1e-3)),
+    "rmsprop": Pair(lambda: gx.rmsprop(1e-3, eps=0.0, eps_root=1e-8), lambda: optax.rmsprop(1e-3)),
     "rprop": Pair(
         lambda: gx.rprop(1e-3),
         lambda: optax.rprop(1e-3),

@@ -128,7 +128,7 @@ FIRES = {
     ],
     "epsilon_lost_in_float16": [
         (gx.adam(1e-3, state_dtype="float16"), {}, PARAMS),
-        (gx.rmsprop(1e-3, eps_in_sqrt=True, state_dtype="float16"), {}, PARAMS),
+        (gx.rmsprop(1e-3, eps=0.0, eps_root=1e-16, state_dtype="float16"), {}, PARAMS),
     ],
     "moments_in_16_bit": [
         (gx.adam(1e-3, state_dtype="bfloat16"), {}, PARAMS),

@@ -82,7 +82,7 @@ def test_the_table_names_rows():
 
 # eps under the root
 
-SAME = {"eps": 1e-3, "eps_in_sqrt": True}
+SAME = {"eps": 0.0, "eps_root": 1e-3}
 ROOT = {"eps": 0.0, "eps_root": 1e-3, "b2": 0.95}
 
 

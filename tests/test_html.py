@@ -66,7 +66,7 @@ def test_arguments_that_differ_from_the_defaults_are_bold():
         (1, "b20.95"),
         (1, "eps1e-08"),
         (1, "weight_decay0.01"),
-        (1, "eps_in_sqrtFalse"),
+        (1, "eps_root0.0"),
         (1, "maskselect.decayed"),
         (1, "state_dtypeNone"),
     ]

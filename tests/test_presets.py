@@ -103,7 +103,7 @@ def test_the_recipes_are_these():
     )
     assert presets.reinforcement(STEPS) == gx.chain(
         gx.clip_by_global_norm(0.5),
-        gx.scale_by_rms(0.99, 1e-5, eps_in_sqrt=True),
+        gx.scale_by_rms(0.99, 0.0, eps_root=1e-5),
         gx.scale_by_learning_rate(gx.linear_schedule(7e-4, 0.0, STEPS)),
     )
     assert presets.sparse() == gx.chain(gx.scale_by_rss(0.1), gx.scale_by_learning_rate(0.05))

@@ -56,18 +56,18 @@ SWITCHES = {
     ),
     "lars": (optax.lars(0.1), gx.lars(0.1, weight_decay=0.0)),
     "lion": (optax.lion(fall(True)), gx.lion(fall(False))),
-    "rmsprop": (optax.rmsprop(0.1), gx.rmsprop(0.1, eps_in_sqrt=True)),
+    "rmsprop": (optax.rmsprop(0.1), gx.rmsprop(0.1, eps=0.0, eps_root=1e-8)),
     "rmsprop with momentum of steps": (
         optax.rmsprop(0.1, centered=True, momentum=0.9),
         gx.chain(
-            gx.scale_by_rms(eps_in_sqrt=True, centered=True),
+            gx.scale_by_rms(eps=0.0, eps_root=1e-8, centered=True),
             gx.scale_by_learning_rate(0.1),
             gx.scale_by_momentum(0.9),
         ),
     ),
     "adagrad": (
         optax.adagrad(0.1),
-        gx.adagrad(0.1, initial_accumulator_value=0.1, eps=1e-7, eps_in_sqrt=True),
+        gx.adagrad(0.1, initial_accumulator_value=0.1, eps=0.0, eps_root=1e-7),
     ),
     "adadelta": (optax.adadelta(1.0), gx.adadelta(1.0, rho=0.9)),
     "adafactor": (

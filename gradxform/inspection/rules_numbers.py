@@ -23,16 +23,18 @@ def epsilon_lost_in_float16(context: Context) -> Iterator[Finding]:
     """Squares in float16, where small ones are 0 and eps is all that is left to divide by."""
     for block in context.blocks:
         eps, dtype = block.arguments.get("eps"), block.arguments.get("state_dtype")
-        if block.name not in _ROOTS or dtype != jnp.float16 or not isinstance(eps, float):
+        under = block.arguments.get("eps_root", 0.0)
+        known = isinstance(eps, float) and isinstance(under, float)
+        if block.name not in _ROOTS or dtype != jnp.float16 or not known:
             continue
         least = float(_format(dtype).smallest_subnormal)
         shortest = np.sqrt(least)
-        floor = np.sqrt(eps) if block.arguments.get("eps_in_sqrt") else eps
+        floor = np.sqrt(under) + eps
         if floor < shortest:
             times = shortest / max(floor, 1e-30)
             yield Finding(
                 severity="error",
-                seen=f"{block}: squares of gradients in float16, and eps = {eps:g}",
+                seen=f"{block}: squares of gradients in float16, and a floor of {floor:g}",
                 why=f"float16 ends at {least:.2g}: the square of a gradient below {shortest:.2g} "
                 "is 0 in the state, and forgotten. The next step divides by its own gradient and "
                 f"eps alone: where that one is small, it is up to {times:,.0f} times too long.",

@@ -21,20 +21,22 @@ def adan(
     b3: Decay = 0.99,
     eps: NonNegative = 1e-8,
     *,
+    eps_root: NonNegative = 0.0,
     weight_decay: NonNegative = 0.02,
     mask: Mask = None,
     state_dtype: DType | None = None,
 ) -> GradientTransformation:
     """Adan: Adam with Nesterov's momentum from the change of the gradient.
 
-    It takes learning rates up to ten times AdamW's. `b1`, `b2`, `b3`, `eps`, `state_dtype`: see
-    `scale_by_adan`, also for optax's, which differs. `weight_decay`, `mask`: see
-    `add_decoupled_weight_decay`. The paper divides the new parameters by
+    It takes learning rates up to ten times AdamW's. `b1`, `b2`, `b3`, `eps`, `eps_root`,
+    `state_dtype`: see `scale_by_adan`. `weight_decay`, `mask`: see `add_decoupled_weight_decay`.
+    Optax has 1 - b2 where the paper, and this, have b2 before the change of the gradient: other
+    steps at the same numbers. The paper divides the new parameters by
     1 + learning_rate weight_decay: its steps are these over that number. State: 16 bytes a
     parameter.
     """
     return chain(
-        scale_by_adan(b1, b2, b3, eps, state_dtype=state_dtype),
+        scale_by_adan(b1, b2, b3, eps, eps_root=eps_root, state_dtype=state_dtype),
         add_decoupled_weight_decay(weight_decay, mask=mask),
         scale_by_learning_rate(learning_rate),
     )
@@ -73,19 +75,20 @@ def ademamix(
     alpha: NonNegative = 5.0,
     eps: NonNegative = 1e-8,
     *,
+    eps_root: NonNegative = 0.0,
     weight_decay: NonNegative = 0.0,
     mask: Mask = None,
     state_dtype: DType | None = None,
 ) -> GradientTransformation:
     """AdEMAMix: AdamW with a mean of very old gradients added, for long runs.
 
-    `b1`, `b2`, `b3`, `alpha`, `eps`, `state_dtype`: see `scale_by_ademamix`. For T steps the paper
-    has `b3=linear_half_life(b1, 0.9999, T)` and `alpha=linear_schedule(0.0, 5.0, T)`, which start
-    at step 0 here and at step 1 there. `weight_decay`, `mask`: see `add_decoupled_weight_decay`.
-    State: 12 bytes a parameter.
+    `b1`, `b2`, `b3`, `alpha`, `eps`, `eps_root`, `state_dtype`: see `scale_by_ademamix`. For T
+    steps the paper has `b3=linear_half_life(b1, 0.9999, T)` and
+    `alpha=linear_schedule(0.0, 5.0, T)`, which start at step 0 here and at step 1 there.
+    `weight_decay`, `mask`: see `add_decoupled_weight_decay`. State: 12 bytes a parameter.
     """
     return chain(
-        scale_by_ademamix(b1, b2, b3, alpha, eps, state_dtype=state_dtype),
+        scale_by_ademamix(b1, b2, b3, alpha, eps, eps_root=eps_root, state_dtype=state_dtype),
         add_decoupled_weight_decay(weight_decay, mask=mask),
         scale_by_learning_rate(learning_rate),
     )

@@ -20,19 +20,17 @@ def adagrad(
     initial_accumulator_value: NonNegativeNumber = 0.0,
     eps: NonNegative = 1e-10,
     *,
-    eps_in_sqrt: bool = False,
+    eps_root: NonNegative = 0.0,
     state_dtype: DType | None = None,
 ) -> GradientTransformation:
     """AdaGrad: steps that shrink where gradients have been large; for sparse features.
 
-    `initial_accumulator_value`, `eps`, `eps_in_sqrt`, `state_dtype`: see `scale_by_rss`. The
-    defaults are the paper's and torch's; optax starts from 0.1 and adds eps = 1e-7 under the root.
-    State: 4 bytes a parameter.
+    `initial_accumulator_value`, `eps`, `eps_root`, `state_dtype`: see `scale_by_rss`. The
+    defaults are the paper's and torch's; Optax's are `initial_accumulator_value=0.1, eps=0.0,
+    eps_root=1e-7`. State: 4 bytes a parameter.
     """
     return chain(
-        scale_by_rss(
-            initial_accumulator_value, eps, eps_in_sqrt=eps_in_sqrt, state_dtype=state_dtype
-        ),
+        scale_by_rss(initial_accumulator_value, eps, eps_root=eps_root, state_dtype=state_dtype),
         scale_by_learning_rate(learning_rate),
     )
 
@@ -44,17 +42,17 @@ def rmsprop(
     eps: NonNegative = 1e-8,
     *,
     centered: bool = False,
-    eps_in_sqrt: bool = False,
+    eps_root: NonNegative = 0.0,
     momentum: Decay | None = None,
     nesterov: bool = False,
     state_dtype: DType | None = None,
 ) -> GradientTransformation:
     """RMSprop: gradients over their recent root-mean-square; for recurrent nets and RL.
 
-    `decay`, `eps`, `centered`, `eps_in_sqrt`, `state_dtype`: see `scale_by_rms`. `momentum`,
+    `decay`, `eps`, `centered`, `eps_root`, `state_dtype`: see `scale_by_rms`. `momentum`,
     `nesterov`: see `scale_by_momentum`, which comes after the division. State: 4 bytes a
     parameter, 4 more each for `centered` and `momentum`. torch calls `decay` alpha and sets it to
-    0.99; optax's default is `eps_in_sqrt=True`.
+    0.99; optax's default is `eps=0.0, eps_root=1e-8`.
 
     Raises:
       ValueError: `nesterov` without `momentum`.
@@ -64,7 +62,7 @@ def rmsprop(
         "`nesterov=True` needs a velocity: pass `momentum=0.9`.",
     )
     scaling = scale_by_rms(
-        decay, eps, centered=centered, eps_in_sqrt=eps_in_sqrt, state_dtype=state_dtype
+        decay, eps, centered=centered, eps_root=eps_root, state_dtype=state_dtype
     )
     if momentum is None:
         return chain(scaling, scale_by_learning_rate(learning_rate))
@@ -101,16 +99,16 @@ def adam(
     b2: Decay = 0.999,
     eps: NonNegative = 1e-8,
     *,
-    eps_in_sqrt: bool = False,
+    eps_root: NonNegative = 0.0,
     state_dtype: DType | None = None,
 ) -> GradientTransformation:
     """Adam: steps of about the learning rate in every coordinate; 1e-3 is usual.
 
-    `b1`, `b2`, `eps`, `eps_in_sqrt`, `state_dtype`: see `scale_by_adam`; with its `nesterov` this
+    `b1`, `b2`, `eps`, `eps_root`, `state_dtype`: see `scale_by_adam`; with its `nesterov` this
     is `nadam`. State: 8 bytes a parameter.
     """
     return chain(
-        scale_by_adam(b1, b2, eps, eps_in_sqrt=eps_in_sqrt, state_dtype=state_dtype),
+        scale_by_adam(b1, b2, eps, eps_root=eps_root, state_dtype=state_dtype),
         scale_by_learning_rate(learning_rate),
     )
 
@@ -123,18 +121,18 @@ def adamw(
     eps: NonNegative = 1e-8,
     *,
     weight_decay: NonNegative = 0.01,
-    eps_in_sqrt: bool = False,
+    eps_root: NonNegative = 0.0,
     mask: Mask = None,
     state_dtype: DType | None = None,
 ) -> GradientTransformation:
     """Adam with decoupled weight decay: -learning_rate (adam(g) + weight_decay w).
 
-    `b1`, `b2`, `eps`, `eps_in_sqrt`, `state_dtype`: see `scale_by_adam`. `weight_decay`, `mask`:
+    `b1`, `b2`, `eps`, `eps_root`, `state_dtype`: see `scale_by_adam`. `weight_decay`, `mask`:
     see `add_decoupled_weight_decay`; the default is torch's, optax's is 1e-4. State: 8 bytes a
     parameter.
     """
     return chain(
-        scale_by_adam(b1, b2, eps, eps_in_sqrt=eps_in_sqrt, state_dtype=state_dtype),
+        scale_by_adam(b1, b2, eps, eps_root=eps_root, state_dtype=state_dtype),
         add_decoupled_weight_decay(weight_decay, mask=mask),
         scale_by_learning_rate(learning_rate),
     )

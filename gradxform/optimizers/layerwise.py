@@ -46,6 +46,7 @@ def lamb(
     b2: Decay = 0.999,
     eps: NonNegative = 1e-6,
     *,
+    eps_root: NonNegative = 0.0,
     weight_decay: NonNegative = 0.01,
     mask: Mask = None,
     trust_mask: Mask = None,
@@ -53,12 +54,12 @@ def lamb(
 ) -> GradientTransformation:
     """LAMB: AdamW's direction with each layer's own length, for batches of 32k sentences.
 
-    `b1`, `b2`, `eps`, `state_dtype`: see `scale_by_adam`. `weight_decay`, `mask`: see
+    `b1`, `b2`, `eps`, `eps_root`, `state_dtype`: see `scale_by_adam`. `weight_decay`, `mask`: see
     `add_decoupled_weight_decay`; 0.01 is the paper's, optax's is 0. `trust_mask` is the `mask` of
     `scale_by_trust_ratio`. State: 8 bytes a parameter.
     """
     return chain(
-        scale_by_adam(b1, b2, eps, state_dtype=state_dtype),
+        scale_by_adam(b1, b2, eps, eps_root=eps_root, state_dtype=state_dtype),
         add_decoupled_weight_decay(weight_decay, mask=mask),
         scale_by_trust_ratio(mask=trust_mask),
         scale_by_learning_rate(learning_rate),

@@ -223,7 +223,7 @@ def reinforcement(
       peak: the learning rate at the start, for `base_batch_size`; scaled by the square root.
       base_batch_size: the batch size that `peak` is right for.
       decay: of the average of squared gradients.
-      eps: under the root of the denominator.
+      eps: under the root of the denominator, in squared units of the gradient.
       max_norm: the bound on the global norm of the gradients.
 
     Reference: Mnih et al., 2016 (RMSprop, linear decay), https://arxiv.org/abs/1602.01783; numbers
@@ -234,7 +234,7 @@ def reinforcement(
     rate = _scaled(call, square_root_scaling_rule, peak, batch_size, base_batch_size)
     return chain(
         clip_by_global_norm(max_norm),
-        scale_by_rms(decay, eps, eps_in_sqrt=True),
+        scale_by_rms(decay, 0.0, eps_root=eps),
         scale_by_learning_rate(linear_schedule(rate, 0.0, steps)),
     )
 

@@ -52,7 +52,7 @@ def scale_by_adam(
     b2: Decay = 0.999,
     eps: NonNegative = 1e-8,
     *,
-    eps_in_sqrt: bool = False,
+    eps_root: NonNegative = 0.0,
     nesterov: bool = False,
     state_dtype: DType | None = None,
 ) -> InitUpdate:
@@ -64,9 +64,8 @@ def scale_by_adam(
       eps: floor of the denominator, in units of the gradient: coordinates whose gradients stay
         well below it take steps in proportion to them. A gradient of zeros has update 0 even if
         `eps` is 0.
-      eps_in_sqrt: whether `eps` is added to v_t / (1 - b2^t) instead, under the root and in squared
-        units of the gradient: what optax calls `eps_root`.
-      nesterov: whether to look one step ahead (NAdam).
+      eps_root: added to v_t / (1 - b2^t) under the root, in squared units of the gradient.
+      nesterov: whether to look one step ahead (NAdam, with a constant momentum; torch's rises).
       state_dtype: dtype of both moments; by default the parameter's, but at least float32.
         bfloat16 halves the memory, and rounds off most of what b2 = 0.999 changes in v.
 
@@ -94,7 +93,7 @@ def scale_by_adam(
             c1=numerics.bias_correction(b1, t),
             c2=numerics.bias_correction(b2, t),
             c1_next=numerics.bias_correction(b1, numerics.increment(t)) if nesterov else None,
-            eps_in_sqrt=eps_in_sqrt,
+            eps_root=eps_root,
         )
         return updates, ScaleByAdamState(t, mu, nu)
 
@@ -112,10 +111,10 @@ def adam_rule(
     c1: Array,
     c2: Array,
     c1_next: Array | None = None,
-    eps_in_sqrt: bool = False,
+    eps_root: Value = 0.0,
 ) -> tuple[Array, Array, Array]:
     """(g_t, m_{t-1}, v_{t-1}) -> (u_t, m_t, v_t), with c = 1 - b^t; Nesterov's if c1_next is."""
     mu = numerics.ema(mu, g, b1)
     nu = numerics.ema(nu, numerics.abs_sq(g), b2)
     mean = mu / c1 if c1_next is None else b1 * mu / c1_next + (1.0 - b1) * g / c1
-    return over_root(mean, nu / c2, eps, eps_in_sqrt), mu, nu
+    return over_root(mean, nu / c2, eps, eps_root), mu, nu

@@ -26,6 +26,7 @@ from ..core.arguments import Decay, DType, NonNegative
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates
+from .rms import over_root
 
 
 class ScaleByAdanState(NamedTuple):
@@ -45,6 +46,7 @@ def scale_by_adan(
     b3: Decay = 0.99,
     eps: NonNegative = 1e-8,
     *,
+    eps_root: NonNegative = 0.0,
     state_dtype: DType | None = None,
 ) -> InitUpdate:
     """Rescale each coordinate by Adan's means of gradients and of their changes.
@@ -55,6 +57,7 @@ def scale_by_adan(
       b3: decay of the second moment, in [0, 1).
       eps: added to the root, in units of the gradient. A coordinate whose gradients have all been
         zero has update 0 even if `eps` is 0.
+      eps_root: added under the root, in squared units of the gradient.
       state_dtype: dtype of the four buffers; by default the parameter's, but at least float32. In
         16 bit, changes that are small beside the gradient are lost.
 
@@ -84,6 +87,7 @@ def scale_by_adan(
             b2=b2,
             b3=b3,
             eps=eps,
+            eps_root=eps_root,
             c1=numerics.bias_correction(b1, t),
             c2=numerics.bias_correction(b2, t),
             c3=numerics.bias_correction(b3, t),
@@ -105,6 +109,7 @@ def _adan_rule(
     b2: Value,
     b3: Value,
     eps: Value,
+    eps_root: Value,
     c1: Array,
     c2: Array,
     c3: Array,
@@ -115,7 +120,7 @@ def _adan_rule(
     mu = numerics.ema(mu, g, b1)
     mu_change = numerics.ema(mu_change, change, b2)
     nu = numerics.ema(nu, numerics.abs_sq(g + b2 * change), b3)
-    u = numerics.divide(mu / c1 + b2 * mu_change / c2, jnp.sqrt(nu / c3), eps)
+    u = over_root(mu / c1 + b2 * mu_change / c2, nu / c3, eps, eps_root)
     # A copy: outside of `jit` the state would hold the very array that was passed in.
     return u, mu, mu_change, nu, jnp.array(g, copy=True)
 

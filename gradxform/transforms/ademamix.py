@@ -29,6 +29,7 @@ from ..core.arguments import Decay, DType, NonNegative
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates
+from .rms import over_root
 
 
 class ScaleByAdemamixState(NamedTuple):
@@ -48,6 +49,7 @@ def scale_by_ademamix(
     alpha: NonNegative = 5.0,
     eps: NonNegative = 1e-8,
     *,
+    eps_root: NonNegative = 0.0,
     state_dtype: DType | None = None,
 ) -> InitUpdate:
     """Rescale each coordinate by Adam's second moment, from a fast and a slow mean.
@@ -60,6 +62,7 @@ def scale_by_ademamix(
         `optax.contrib.scale_by_ademamix` has 6 by default, its `ademamix` 5.
       eps: added to the root, in units of the gradient. A gradient of zeros has update 0 even if
         `eps` is 0.
+      eps_root: added under the root, in squared units of the gradient.
       state_dtype: dtype of the three buffers; by default the parameter's, but at least float32.
         bfloat16 rounds off most of what b3 = 0.9999 changes in m2.
 
@@ -88,6 +91,7 @@ def scale_by_ademamix(
             b3=b3,
             alpha=alpha,
             eps=eps,
+            eps_root=eps_root,
             c1=numerics.bias_correction(b1, t),
             c2=numerics.bias_correction(b2, t),
         )
@@ -107,6 +111,7 @@ def _ademamix_rule(
     b3: Value,
     alpha: Value,
     eps: Value,
+    eps_root: Value,
     c1: Array,
     c2: Array,
 ) -> tuple[Array, Array, Array, Array]:
@@ -115,4 +120,4 @@ def _ademamix_rule(
     mu_slow = numerics.ema(mu_slow, g, b3)
     nu = numerics.ema(nu, numerics.abs_sq(g), b2)
     mean = mu / c1 + alpha * mu_slow
-    return numerics.divide(mean, jnp.sqrt(nu / c2), eps), mu, mu_slow, nu
+    return over_root(mean, nu / c2, eps, eps_root), mu, mu_slow, nu

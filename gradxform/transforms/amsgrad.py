@@ -29,6 +29,7 @@ from ..core.arguments import Decay, DType, NonNegative
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates
+from .rms import over_root
 
 
 class ScaleByAmsgradState(NamedTuple):
@@ -46,6 +47,7 @@ def scale_by_amsgrad(
     b2: Decay = 0.999,
     eps: NonNegative = 1e-8,
     *,
+    eps_root: NonNegative = 0.0,
     bias_correction: Literal["before", "after"] | None = None,
     state_dtype: DType | None = None,
 ) -> InitUpdate:
@@ -56,6 +58,7 @@ def scale_by_amsgrad(
       b2: decay of the second moment, in [0, 1).
       eps: added to the root, in units of the gradient. A coordinate whose gradients have all been
         zero has update 0 even if `eps` is 0.
+      eps_root: added under the root, in squared units of the gradient.
       bias_correction: None as in the paper; "before" divides m_t and v_t by 1 - b^t before the
         maximum, as in optax; "after" divides m_t and v^_t after it, as in torch.
       state_dtype: dtype of the three buffers; by default the parameter's, but at least float32.
@@ -85,6 +88,7 @@ def scale_by_amsgrad(
             b1=b1,
             b2=b2,
             eps=eps,
+            eps_root=eps_root,
             c1=numerics.bias_correction(b1, t) if corrected else 1.0,
             before=c2 if bias_correction == "before" else 1.0,
             after=c2 if bias_correction == "after" else 1.0,
@@ -103,6 +107,7 @@ def _amsgrad_rule(
     b1: Value,
     b2: Value,
     eps: Value,
+    eps_root: Value,
     c1: Value,
     before: Value,
     after: Value,
@@ -114,4 +119,4 @@ def _amsgrad_rule(
     mu = numerics.ema(mu, g, b1)
     nu = numerics.ema(nu, numerics.abs_sq(g), b2)
     nu_max = jnp.maximum(nu_max, nu / before)
-    return numerics.divide(mu / c1, jnp.sqrt(nu_max / after), eps), mu, nu, nu_max
+    return over_root(mu / c1, nu_max / after, eps, eps_root), mu, nu, nu_max

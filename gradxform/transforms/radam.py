@@ -30,6 +30,7 @@ from ..core.factory import transformation
 from ..core.hyperparams import ScalarRule
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates
+from .rms import over_root
 
 Length = Annotated[
     Any, ScalarRule(check.Interval(low=4.0, hint="Below 4 the variance is infinite."))
@@ -50,6 +51,7 @@ def scale_by_radam(
     b2: Decay = 0.999,
     eps: NonNegative = 1e-8,
     *,
+    eps_root: NonNegative = 0.0,
     threshold: Length = 4.0,
     state_dtype: DType | None = None,
 ) -> InitUpdate:
@@ -60,6 +62,7 @@ def scale_by_radam(
       b2: decay of the second moment, in [0, 1).
       eps: added to the root, in units of the gradient; torch adds it to sqrt(v_t) instead. A
         gradient of zeros has update 0 even if `eps` is 0.
+      eps_root: added under the root, in squared units of the gradient.
       threshold: the length ρ_t that the average must exceed to be used, at least 4. The paper has
         4 (from step 5 on, at b2 = 0.999); its code, torch and optax have 5 (from step 6 on).
       state_dtype: dtype of both moments; by default the parameter's, but at least float32.
@@ -87,6 +90,7 @@ def scale_by_radam(
             b1=b1,
             b2=b2,
             eps=eps,
+            eps_root=eps_root,
             c1=numerics.bias_correction(b1, t),
             c2=numerics.bias_correction(b2, t),
             tractable=tractable,
@@ -105,6 +109,7 @@ def _radam_rule(
     b1: Value,
     b2: Value,
     eps: Value,
+    eps_root: Value,
     c1: Array,
     c2: Array,
     tractable: Array,
@@ -114,7 +119,7 @@ def _radam_rule(
     mu = numerics.ema(mu, g, b1)
     nu = numerics.ema(nu, numerics.abs_sq(g), b2)
     mean = mu / c1
-    adapted = r * numerics.divide(mean, jnp.sqrt(nu / c2), eps)
+    adapted = r * over_root(mean, nu / c2, eps, eps_root)
     return jnp.where(tractable, adapted, mean), mu, nu
 
 

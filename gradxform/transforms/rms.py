@@ -7,7 +7,7 @@ For each array, with gradient g_t at step t = 1, 2, ...:
     RMSprop      v_t = decay v_{t-1} + (1 - decay) |g_t|²     u_t = g_t / (sqrt(v_t) + eps)
     centered     m_t = decay m_{t-1} + (1 - decay) g_t        u_t = g_t / (sqrt(v_t - |m_t|²) + eps)
 
-With `eps_in_sqrt`, the denominators are sqrt(s_t + eps), sqrt(v_t + eps), sqrt(v_t - |m_t|² + eps).
+`eps_root` is added under each root: sqrt(s_t + eps_root) + eps, and likewise the others.
 
 AdaGrad's sum only grows, so its steps decay to zero, as 1 / sqrt(t) for gradients of one size:
 right for sparse features and convex problems, a stall elsewhere. RMSprop's average keeps them.
@@ -55,7 +55,7 @@ def scale_by_rss(
     initial_accumulator_value: NonNegativeNumber = 0.0,
     eps: NonNegative = 1e-10,
     *,
-    eps_in_sqrt: bool = False,
+    eps_root: NonNegative = 0.0,
     state_dtype: DType | None = None,
 ) -> InitUpdate:
     """Divide each gradient by the root of the sum of its squares so far (AdaGrad).
@@ -65,8 +65,8 @@ def scale_by_rss(
         first steps shorter.
       eps: added to the root, in units of the gradient. A coordinate whose gradients have all
         been zero has update 0 even if `eps` is 0.
-      eps_in_sqrt: whether `eps` is added to the sum instead, in squared units of the gradient, as
-        in optax.
+      eps_root: added to the sum under the root, in squared units of the gradient. Optax's `eps` is
+        this one.
       state_dtype: dtype of the sum; by default the parameter's, but at least float32. In 16 bit
         the sum soon stops growing.
 
@@ -81,24 +81,24 @@ def scale_by_rss(
 
     def update(updates: Updates, state: ScaleByRssState) -> tuple[Updates, State]:
         updates, total = tree.lift(
-            _rss_rule, updates, state.sum_of_squares, eps=eps, eps_in_sqrt=eps_in_sqrt
+            _rss_rule, updates, state.sum_of_squares, eps=eps, eps_root=eps_root
         )
         return updates, ScaleByRssState(total)
 
     return init, update
 
 
-def over_root(x: Array, v: Array, eps: Value, eps_in_sqrt: bool) -> Array:
-    """x / (sqrt(v) + eps), or x / sqrt(v + eps)."""
-    if eps_in_sqrt:
-        return numerics.divide(x, jnp.sqrt(v + eps))
-    return numerics.divide(x, jnp.sqrt(v), eps)
+def over_root(x: Array, v: Array, eps: Value, eps_root: Value = 0.0) -> Array:
+    """x / (sqrt(v + eps_root) + eps)."""
+    if isinstance(eps_root, float) and eps_root == 0.0:
+        return numerics.divide(x, jnp.sqrt(v), eps)
+    return numerics.divide(x, jnp.sqrt(v + eps_root), eps)
 
 
-def _rss_rule(g: Array, s: Array, *, eps: Value, eps_in_sqrt: bool) -> tuple[Array, Array]:
+def _rss_rule(g: Array, s: Array, *, eps: Value, eps_root: Value) -> tuple[Array, Array]:
     """(g_t, s_{t-1}) -> (u_t, s_t)."""
     s = s + numerics.abs_sq(g)
-    return over_root(g, s, eps, eps_in_sqrt), s
+    return over_root(g, s, eps, eps_root), s
 
 
 @transformation
@@ -107,7 +107,7 @@ def scale_by_rms(
     eps: NonNegative = 1e-8,
     *,
     centered: bool = False,
-    eps_in_sqrt: bool = False,
+    eps_root: NonNegative = 0.0,
     state_dtype: DType | None = None,
 ) -> InitUpdate:
     """Divide each gradient by the root of a moving average of its squares (RMSprop).
@@ -119,8 +119,8 @@ def scale_by_rms(
       decay: the part of the average that each step keeps, in [0, 1): 0.9 or 0.99.
       eps: added to the root, in units of the gradient, as in torch.
       centered: whether to divide by the standard deviation, |m|² subtracted from the average.
-      eps_in_sqrt: whether `eps` is added to the average instead, in squared units of the gradient,
-        as Graves has it, and optax by default.
+      eps_root: added to the average under the root, in squared units of the gradient, as Graves
+        has it. Optax's `eps` is this one, unless `eps_in_sqrt=False`.
       state_dtype: dtype of the averages; by default the parameter's, but at least float32.
 
     Returns:
@@ -142,7 +142,7 @@ def scale_by_rms(
             refuse_state("scale_by_rms(...).update", state, own.__name__)
         rule = _centered_rms_rule if centered else _rms_rule
         updates, *buffers = tree.lift(
-            rule, updates, *state, decay=decay, eps=eps, eps_in_sqrt=eps_in_sqrt
+            rule, updates, *state, decay=decay, eps=eps, eps_root=eps_root
         )
         return updates, type(state)(*buffers)
 
@@ -150,19 +150,19 @@ def scale_by_rms(
 
 
 def _rms_rule(
-    g: Array, nu: Array, *, decay: Value, eps: Value, eps_in_sqrt: bool
+    g: Array, nu: Array, *, decay: Value, eps: Value, eps_root: Value
 ) -> tuple[Array, Array]:
     """(g_t, v_{t-1}) -> (u_t, v_t)."""
     nu = numerics.ema(nu, numerics.abs_sq(g), decay)
-    return over_root(g, nu, eps, eps_in_sqrt), nu
+    return over_root(g, nu, eps, eps_root), nu
 
 
 def _centered_rms_rule(
-    g: Array, mu: Array, nu: Array, *, decay: Value, eps: Value, eps_in_sqrt: bool
+    g: Array, mu: Array, nu: Array, *, decay: Value, eps: Value, eps_root: Value
 ) -> tuple[Array, Array, Array]:
     """(g_t, m_{t-1}, v_{t-1}) -> (u_t, m_t, v_t)."""
     mu = numerics.ema(mu, g, decay)
     nu = numerics.ema(nu, numerics.abs_sq(g), decay)
     # Rounding can put the difference below zero where the gradient hardly changes.
     variance = jnp.maximum(nu - numerics.abs_sq(mu), 0.0)
-    return over_root(g, variance, eps, eps_in_sqrt), mu, nu
+    return over_root(g, variance, eps, eps_root), mu, nu

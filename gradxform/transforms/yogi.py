@@ -24,6 +24,7 @@ from ..core.arguments import Decay, DType, NonNegative, NonNegativeNumber
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates
+from .rms import over_root
 
 
 class ScaleByYogiState(NamedTuple):
@@ -40,6 +41,7 @@ def scale_by_yogi(
     b2: Decay = 0.999,
     eps: NonNegative = 1e-3,
     *,
+    eps_root: NonNegative = 0.0,
     initial_accumulator_value: NonNegativeNumber = 0.0,
     bias_correction: bool = False,
     state_dtype: DType | None = None,
@@ -51,6 +53,7 @@ def scale_by_yogi(
       b2: 1 - b2 is the part of the squared gradient that the second moment moves by, in [0, 1).
       eps: added to the root, in units of the gradient; the paper's 1e-3 is far from nothing. A
         coordinate whose gradients have all been zero has update 0 even if `eps` is 0.
+      eps_root: added under the root, in squared units of the gradient.
       initial_accumulator_value: v_0, in squared units of the gradient. Implementations mostly have
         1e-6, TensorFlow's and optax's among them; optax starts the mean from it as well, so that a
         parameter without a gradient moves. Google's first code took the mean of the squared
@@ -81,6 +84,7 @@ def scale_by_yogi(
             b1=b1,
             b2=b2,
             eps=eps,
+            eps_root=eps_root,
             c1=numerics.bias_correction(b1, t) if bias_correction else 1.0,
             c2=numerics.bias_correction(b2, t) if bias_correction else 1.0,
         )
@@ -90,10 +94,19 @@ def scale_by_yogi(
 
 
 def _yogi_rule(
-    g: Array, mu: Array, nu: Array, *, b1: Value, b2: Value, eps: Value, c1: Value, c2: Value
+    g: Array,
+    mu: Array,
+    nu: Array,
+    *,
+    b1: Value,
+    b2: Value,
+    eps: Value,
+    eps_root: Value,
+    c1: Value,
+    c2: Value,
 ) -> tuple[Array, Array, Array]:
     """(g_t, m_{t-1}, v_{t-1}) -> (u_t, m_t, v_t), with c = 1 - b^t, or 1."""
     square = numerics.abs_sq(g)
     mu = numerics.ema(mu, g, b1)
     nu = nu - (1.0 - b2) * jnp.sign(nu - square) * square
-    return numerics.divide(mu / c1, jnp.sqrt(nu / c2), eps), mu, nu
+    return over_root(mu / c1, nu / c2, eps, eps_root), mu, nu

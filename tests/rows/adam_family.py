@@ -173,18 +173,24 @@ ROWS = (
 
 # Arguments that no row needs for its laws.
 FURTHER = (
-    Row("scale_by_rss", {"eps": 1e-3, "eps_in_sqrt": True}, variant="eps_in_sqrt"),
-    Row("scale_by_rms", {"eps": 1e-3, "eps_in_sqrt": True}, variant="eps_in_sqrt"),
+    Row("scale_by_rss", {"eps": 1e-3, "eps_root": 1e-2}, variant="eps_root"),
+    Row("scale_by_rms", {"eps": 1e-3, "eps_root": 1e-2}, variant="eps_root"),
     Row(
         "scale_by_rms",
-        {"eps": 1e-3, "eps_in_sqrt": True, "centered": True},
-        variant="centered-eps_in_sqrt",
+        {"eps": 1e-3, "eps_root": 1e-2, "centered": True},
+        variant="centered-eps_root",
     ),
-    Row("scale_by_adam", {"eps": 1e-3, "eps_in_sqrt": True}, variant="eps_in_sqrt"),
+    Row("scale_by_adam", {"eps": 1e-3, "eps_root": 1e-2}, variant="eps_root"),
     *(
-        Row(name, {**_RATE, "eps": 1e-3, "eps_in_sqrt": True}, variant="eps_in_sqrt")
+        Row(name, {**_RATE, "eps": 1e-3, "eps_root": 1e-2}, variant="eps_root")
         for name in ("adagrad", "rmsprop", "adam", "adamw", "nadam", "nadamw")
     ),
+    *(
+        Row(f"{scale}{name}", {**rate, "eps": 1e-3, "eps_root": 1e-2}, variant="eps_root")
+        for name in ("amsgrad", "radam", "yogi", "adan", "ademamix")
+        for scale, rate in (("scale_by_", {}), ("", _RATE))
+    ),
+    Row("lamb", {**_RATE, "eps": 1e-3, "eps_root": 1e-2}, variant="eps_root"),
     *(
         Row(name, {**rate, **_MOMENTS, "bias_correction": place}, variant=place)
         for name, rate in (("scale_by_amsgrad", {}), ("amsgrad", _RATE))

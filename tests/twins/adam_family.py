@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from .foundation import decay_of, scale_by_adam
+from .foundation import decay_of, root, scale_by_adam
 from .memory import each_array
 
 
@@ -19,8 +19,8 @@ def descend_and_decay(u, w, learning_rate, weight_decay, mask):
     return {k: -learning_rate * (u[k] + lam[k] * w[k]) for k in u}
 
 
-def nadam(s, g, w, learning_rate, b1=0.9, b2=0.999, eps=1e-8, eps_in_sqrt=False):
-    u = scale_by_adam(s, g, w, b1, b2, eps, eps_in_sqrt, nesterov=True)
+def nadam(s, g, w, learning_rate, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0):
+    u = scale_by_adam(s, g, w, b1, b2, eps, eps_root, nesterov=True)
     return descend(u, learning_rate)
 
 
@@ -33,15 +33,15 @@ def nadamw(
     b2=0.999,
     eps=1e-8,
     weight_decay=0.01,
-    eps_in_sqrt=False,
+    eps_root=0.0,
     mask=None,
 ):
-    u = scale_by_adam(s, g, w, b1, b2, eps, eps_in_sqrt, nesterov=True)
+    u = scale_by_adam(s, g, w, b1, b2, eps, eps_root, nesterov=True)
     return descend_and_decay(u, w, learning_rate, weight_decay, mask)
 
 
 @each_array
-def scale_by_amsgrad(s, g, w, b1=0.9, b2=0.999, eps=1e-8, bias_correction=None):
+def scale_by_amsgrad(s, g, w, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0, bias_correction=None):
     """Reddi 2018, algorithm 2, and the two ways in which libraries correct its averages."""
     s.t = s.t + 1
     s.m = b1 * s.m + (1 - b1) * g
@@ -55,11 +55,12 @@ def scale_by_amsgrad(s, g, w, b1=0.9, b2=0.999, eps=1e-8, bias_correction=None):
     v = s.v_hat
     if bias_correction == "after":
         v = v / (1 - b2**s.t)
-    return m / (np.sqrt(v) + eps)
+    return m / root(v, eps, eps_root)
 
 
-def amsgrad(s, g, w, learning_rate, b1=0.9, b2=0.999, eps=1e-8, bias_correction=None):
-    return descend(scale_by_amsgrad(s, g, w, b1, b2, eps, bias_correction), learning_rate)
+def amsgrad(s, g, w, learning_rate, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0, bias_correction=None):
+    u = scale_by_amsgrad(s, g, w, b1, b2, eps, eps_root, bias_correction)
+    return descend(u, learning_rate)
 
 
 @each_array
@@ -81,7 +82,7 @@ def adamaxw(s, g, w, learning_rate, b1=0.9, b2=0.999, eps=1e-8, weight_decay=0.0
 
 
 @each_array
-def scale_by_radam(s, g, w, b1=0.9, b2=0.999, eps=1e-8, threshold=4.0):
+def scale_by_radam(s, g, w, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0, threshold=4.0):
     """Liu 2020, algorithm 2."""
     s.t = s.t + 1
     s.v = b2 * s.v + (1 - b2) * abs(g) ** 2
@@ -92,14 +93,14 @@ def scale_by_radam(s, g, w, b1=0.9, b2=0.999, eps=1e-8, threshold=4.0):
     t = int(s.t)
     rho = rho_inf - 2 * t * beta**t / (1 - beta**t)
     if rho > threshold:
-        root = np.sqrt(s.v / (1 - b2**s.t)) + eps
+        size = root(s.v / (1 - b2**s.t), eps, eps_root)
         r = math.sqrt(((rho - 4) * (rho - 2) * rho_inf) / ((rho_inf - 4) * (rho_inf - 2) * rho))
-        return r * m_hat / root
+        return r * m_hat / size
     return m_hat
 
 
-def radam(s, g, w, learning_rate, b1=0.9, b2=0.999, eps=1e-8, threshold=4.0):
-    return descend(scale_by_radam(s, g, w, b1, b2, eps, threshold), learning_rate)
+def radam(s, g, w, learning_rate, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0, threshold=4.0):
+    return descend(scale_by_radam(s, g, w, b1, b2, eps, eps_root, threshold), learning_rate)
 
 
 @each_array
@@ -120,7 +121,15 @@ def adabelief(s, g, w, learning_rate, b1=0.9, b2=0.999, eps=1e-16, weight_decay=
 
 @each_array
 def scale_by_yogi(
-    s, g, w, b1=0.9, b2=0.999, eps=1e-3, initial_accumulator_value=0.0, bias_correction=False
+    s,
+    g,
+    w,
+    b1=0.9,
+    b2=0.999,
+    eps=1e-3,
+    eps_root=0.0,
+    initial_accumulator_value=0.0,
+    bias_correction=False,
 ):
     """Zaheer 2018, algorithm 2; the correction is Adam's."""
     if not s.t:
@@ -130,8 +139,8 @@ def scale_by_yogi(
     s.m = b1 * s.m + (1 - b1) * g
     s.v = s.v - (1 - b2) * np.sign(s.v - square) * square
     if bias_correction:
-        return s.m / (1 - b1**s.t) / (np.sqrt(s.v / (1 - b2**s.t)) + eps)
-    return s.m / (np.sqrt(s.v) + eps)
+        return s.m / (1 - b1**s.t) / root(s.v / (1 - b2**s.t), eps, eps_root)
+    return s.m / root(s.v, eps, eps_root)
 
 
 def yogi(
@@ -142,8 +151,9 @@ def yogi(
     b1=0.9,
     b2=0.999,
     eps=1e-3,
+    eps_root=0.0,
     initial_accumulator_value=0.0,
     bias_correction=False,
 ):
-    u = scale_by_yogi(s, g, w, b1, b2, eps, initial_accumulator_value, bias_correction)
+    u = scale_by_yogi(s, g, w, b1, b2, eps, eps_root, initial_accumulator_value, bias_correction)
     return descend(u, learning_rate)

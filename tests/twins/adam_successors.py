@@ -8,12 +8,12 @@ import math
 import numpy as np
 
 from .adam_family import descend, descend_and_decay
-from .foundation import decay_of, scale_by_adam, scale_by_momentum
+from .foundation import decay_of, root, scale_by_adam, scale_by_momentum
 from .memory import each_array
 
 
 @each_array
-def scale_by_adan(s, g, w, b1=0.98, b2=0.92, b3=0.99, eps=1e-8):
+def scale_by_adan(s, g, w, b1=0.98, b2=0.92, b3=0.99, eps=1e-8, eps_root=0.0):
     """Xie 2022, algorithm 1, from zero and with the bias corrections of the authors' code."""
     s.t = s.t + 1
     beta_1, beta_2, beta_3 = 1 - b1, 1 - b2, 1 - b3
@@ -23,11 +23,23 @@ def scale_by_adan(s, g, w, b1=0.98, b2=0.92, b3=0.99, eps=1e-8):
     s.n = (1 - beta_3) * s.n + beta_3 * abs(g + (1 - beta_2) * difference) ** 2
     s.g = g
     m, v, n = s.m / (1 - b1**s.t), s.v / (1 - b2**s.t), s.n / (1 - b3**s.t)
-    return (m + (1 - beta_2) * v) / (np.sqrt(n) + eps)
+    return (m + (1 - beta_2) * v) / root(n, eps, eps_root)
 
 
-def adan(s, g, w, learning_rate, b1=0.98, b2=0.92, b3=0.99, eps=1e-8, weight_decay=0.02, mask=None):
-    u = scale_by_adan(s, g, w, b1, b2, b3, eps)
+def adan(
+    s,
+    g,
+    w,
+    learning_rate,
+    b1=0.98,
+    b2=0.92,
+    b3=0.99,
+    eps=1e-8,
+    eps_root=0.0,
+    weight_decay=0.02,
+    mask=None,
+):
+    u = scale_by_adan(s, g, w, b1, b2, b3, eps, eps_root)
     return descend_and_decay(u, w, learning_rate, weight_decay, mask)
 
 
@@ -85,7 +97,7 @@ def laprop(s, g, w, learning_rate, b1=0.9, b2=0.999, eps=1e-15, weight_decay=0.0
 
 
 @each_array
-def scale_by_ademamix(s, g, w, b1=0.9, b2=0.999, b3=0.9999, alpha=5.0, eps=1e-8):
+def scale_by_ademamix(s, g, w, b1=0.9, b2=0.999, b3=0.9999, alpha=5.0, eps=1e-8, eps_root=0.0):
     """Pagliardini 2024, algorithm 1."""
     s.t = s.t + 1
     s.m1 = b1 * s.m1 + (1 - b1) * g
@@ -93,7 +105,7 @@ def scale_by_ademamix(s, g, w, b1=0.9, b2=0.999, b3=0.9999, alpha=5.0, eps=1e-8)
     s.v = b2 * s.v + (1 - b2) * abs(g) ** 2
     m1_hat = s.m1 / (1 - b1**s.t)
     v_hat = s.v / (1 - b2**s.t)
-    return (m1_hat + alpha * s.m2) / (np.sqrt(v_hat) + eps)
+    return (m1_hat + alpha * s.m2) / root(v_hat, eps, eps_root)
 
 
 def ademamix(
@@ -106,10 +118,11 @@ def ademamix(
     b3=0.9999,
     alpha=5.0,
     eps=1e-8,
+    eps_root=0.0,
     weight_decay=0.0,
     mask=None,
 ):
-    u = scale_by_ademamix(s, g, w, b1, b2, b3, alpha, eps)
+    u = scale_by_ademamix(s, g, w, b1, b2, b3, alpha, eps, eps_root)
     return descend_and_decay(u, w, learning_rate, weight_decay, mask)
 
 

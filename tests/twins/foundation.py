@@ -47,32 +47,32 @@ def sgd(s, g, w, learning_rate, momentum=None, nesterov=False):
 # Steps over their own size
 
 
-def root(v, eps, eps_in_sqrt):
-    return np.sqrt(v + eps) if eps_in_sqrt else np.sqrt(v) + eps
+def root(v, eps, eps_root):
+    return np.sqrt(v + eps_root) + eps
 
 
 @each_array
-def scale_by_rss(s, g, w, initial_accumulator_value=0.0, eps=1e-10, eps_in_sqrt=False):
+def scale_by_rss(s, g, w, initial_accumulator_value=0.0, eps=1e-10, eps_root=0.0):
     """Duchi 2011, figure 1, diagonal: g / (δ + sqrt(sum of g²))."""
     if not s.started:
         s.started, s.sum = True, initial_accumulator_value
     s.sum = s.sum + abs(g) ** 2
-    return g / root(s.sum, eps, eps_in_sqrt)
+    return g / root(s.sum, eps, eps_root)
 
 
 @each_array
-def scale_by_rms(s, g, w, decay=0.9, eps=1e-8, centered=False, eps_in_sqrt=False):
+def scale_by_rms(s, g, w, decay=0.9, eps=1e-8, centered=False, eps_root=0.0):
     """Graves 2013, equations 38 to 40: n and g there are v and m here; eps there is under the
     root.
     """
     s.v = decay * s.v + (1 - decay) * abs(g) ** 2
     s.m = decay * s.m + (1 - decay) * g
     variance = s.v - abs(s.m) ** 2 if centered else s.v
-    return g / root(variance, eps, eps_in_sqrt)
+    return g / root(variance, eps, eps_root)
 
 
 @each_array
-def scale_by_adam(s, g, w, b1=0.9, b2=0.999, eps=1e-8, eps_in_sqrt=False, nesterov=False):
+def scale_by_adam(s, g, w, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0, nesterov=False):
     """Kingma & Ba 2015, algorithm 1; Nesterov's form as in Dozat 2016, algorithm 2, with a constant
     μ and without the factor that it puts on v.
     """
@@ -83,7 +83,7 @@ def scale_by_adam(s, g, w, b1=0.9, b2=0.999, eps=1e-8, eps_in_sqrt=False, nester
     if nesterov:
         m_hat = b1 * s.m / (1 - b1 ** (s.t + 1)) + (1 - b1) * g / (1 - b1**s.t)
     v_hat = s.v / (1 - b2**s.t)
-    return m_hat / root(v_hat, eps, eps_in_sqrt)
+    return m_hat / root(v_hat, eps, eps_root)
 
 
 @each_array
@@ -94,8 +94,8 @@ def scale_by_lion(s, g, w, b1=0.9, b2=0.99):
     return np.sign(c)
 
 
-def adagrad(s, g, w, learning_rate, initial_accumulator_value=0.0, eps=1e-10, eps_in_sqrt=False):
-    u = scale_by_rss(s, g, w, initial_accumulator_value, eps, eps_in_sqrt)
+def adagrad(s, g, w, learning_rate, initial_accumulator_value=0.0, eps=1e-10, eps_root=0.0):
+    u = scale_by_rss(s, g, w, initial_accumulator_value, eps, eps_root)
     return {k: -learning_rate * u[k] for k in g}
 
 
@@ -107,16 +107,16 @@ def rmsprop(
     decay=0.9,
     eps=1e-8,
     centered=False,
-    eps_in_sqrt=False,
+    eps_root=0.0,
     momentum=None,
     nesterov=False,
 ):
-    u = scale_by_rms(s.of("squares"), g, w, decay, eps, centered, eps_in_sqrt)
+    u = scale_by_rms(s.of("squares"), g, w, decay, eps, centered, eps_root)
     return sgd(s.of("velocity"), u, w, learning_rate, momentum, nesterov)
 
 
-def adam(s, g, w, learning_rate, b1=0.9, b2=0.999, eps=1e-8, eps_in_sqrt=False):
-    u = scale_by_adam(s, g, w, b1, b2, eps, eps_in_sqrt)
+def adam(s, g, w, learning_rate, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0):
+    u = scale_by_adam(s, g, w, b1, b2, eps, eps_root)
     return {k: -learning_rate * u[k] for k in g}
 
 
@@ -129,11 +129,11 @@ def adamw(
     b2=0.999,
     eps=1e-8,
     weight_decay=0.01,
-    eps_in_sqrt=False,
+    eps_root=0.0,
     mask=None,
 ):
     """Loshchilov & Hutter 2019, algorithm 2 with α = 1, so that η is the learning rate."""
-    u = scale_by_adam(s, g, w, b1, b2, eps, eps_in_sqrt)
+    u = scale_by_adam(s, g, w, b1, b2, eps, eps_root)
     lam = decay_of(weight_decay, mask, w)
     return {k: -learning_rate * (u[k] + lam[k] * w[k]) for k in g}
 

@@ -118,12 +118,13 @@ def lamb(
     b1=0.9,
     b2=0.999,
     eps=1e-6,
+    eps_root=0.0,
     weight_decay=0.01,
     mask=None,
     trust_mask=None,
 ):
     """You 2020, algorithm 2, with bias correction as in its equations."""
-    r, lam = scale_by_adam(s, g, w, b1, b2, eps), decay_of(weight_decay, mask, w)
+    r, lam = scale_by_adam(s, g, w, b1, b2, eps, eps_root), decay_of(weight_decay, mask, w)
     u = scale_by_trust_ratio(s, {k: r[k] + lam[k] * w[k] for k in g}, w, mask=trust_mask)
     return descend(learning_rate, u)
 
