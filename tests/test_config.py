@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 from typing import Any
 
 import jax
@@ -209,12 +210,34 @@ def config(inner: Any, version: Any = 2) -> dict[str, Any]:
 
 itself: dict[str, Any] = {}
 itself["chain()"] = [itself]
+many: list[Any] = [1]
+for _ in range(50):  # 2^50 values, as YAML's references can write them
+    many = [many, many]
+
+
+def nested(depth: int) -> dict[str, Any]:
+    data: dict[str, Any] = {"sgd()": [0.1]}
+    for _ in range(depth):
+        data = {"chain()": [data]}
+    return data
+
+
+def decaying(steps: float) -> dict[str, Any]:
+    return {"sgd()": [{"cosine_decay()": {"value": 1.0, "steps": steps}}]}
+
+
+class Foreign:
+    """As `ml_collections.ConfigDict`, which is no mapping."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {}
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
         ([], "a dict with `version` and `transformation`; got"),
+        (Foreign(), r"Pass `data.to_dict\(\)`"),
         ({"transformation": {}}, "missing: version; unknown: none"),
         ({**config({}), "extra": 1}, "missing: none; unknown: extra"),
         (config({}, version=3), "has version 3, and this library reads up to 2. Install a newer"),
@@ -237,6 +260,22 @@ itself["chain()"] = [itself]
         (config({"ordered()": [["a", 1], ["a", 2]]}), "a occurs twice"),
         (config({"function()": "os.system"}), "no function `os.system`. Pass it"),
         (config(itself), "the data contains itself"),
+        (
+            config(nested(200)),
+            r"at `.*chain\(\)/.../chain.*`: the data is nested more than 100 deep",
+        ),
+        (config(nested(100_000)), "nested more than 100 deep"),
+        ({"version": 1, "transformation": nested(5_000)}, "nested more than 100 deep"),
+        (config(many), "the data holds more than 200,000 values"),
+        (config({"sgd()": {"mask": {"select.any_of()": [1]}}}), "`selectors` must be selectors"),
+        (config({"chain()": {"transformations": 5}}), "`transformations` must be a list; got 5"),
+        (config(decaying(math.inf)), "`steps` must be a whole number"),
+        (config({"adam()": [10**400]}), "`learning_rate` must be finite, at least 0; got 1000"),
+        (config(decaying(10**5000)), "`steps` must be .*<int, too long to be written>"),
+        (config({"adam()": {"learning_rate": 1, "state_dtype": "9" * 5000}}), "a real floating dt"),
+        (config({"x" * 10**6 + "()": {}}), r"no `x{57}\.\.\.`\. `available\(\)` lists"),
+        (config({"sgd()": {"\x1b[2J" * 99: 1}}), r"there is no argument `\\x1b\[2J"),
+        (config("\ud800"), "at `transformation`: text holds one half of a surrogate pair"),
         (config(0.1), "must be a transformation; got 0.1"),
     ],
 )

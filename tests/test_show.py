@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -73,12 +74,53 @@ def test_yaml_says_the_same(
     path = tmp_path / "config.yml"
     path.write_text(yaml.safe_dump(gx.to_config(TX)))
     assert shown(capsys, str(path)) == shown(capsys, config)
-    path.write_text("a: [")
-    assert command.main(["show", str(path)]) == 2
-    assert f"{path} is not YAML: while parsing" in capsys.readouterr().err
+    for text, message in (
+        ("a: [", "is not YAML: while parsing"),
+        ("[" * 3000, "is nested too deeply"),
+        ("a: &a {b: *a}", "at `a/b`: the data contains itself"),
+        (f"a: {'9' * 6000}", "is not YAML: Exceeds the limit"),
+        ("a: 2020-13-45", "is not YAML: month must be"),
+    ):
+        path.write_text(text)
+        assert command.main(["show", str(path)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"gradxform show: error: {path}")
+        assert message in line
     monkeypatch.setitem(sys.modules, "yaml", None)
     assert command.main(["show", str(path)]) == 2
     assert 'pip install "gradxform[yaml]"' in capsys.readouterr().err
+
+
+def test_rates_in_yaml_are_written_as_people_write_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """PyYAML reads `1e-3` as text. A byte order mark comes from editors."""
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "version: 2\ntransformation: {chain(): [{sgd(): [1e-3]}, {adam(): {learning_rate: "
+        "{piecewise_constant(): {values: [1e-3, 1E-4], boundaries: [1e2]}}}}, "
+        "{sgd(): {learning_rate: {tunable(): {value: 2e-3}}}}, "
+        "{masked(): [{sgd(): [1.]}, {select.path(): [1e-3]}]}]}",
+        encoding="utf-8-sig",
+    )
+    values = "piecewise_constant(values=(0.001, 0.0001), boundaries=(100,))"
+    out = shown(capsys, str(path))
+    for part in ("sgd(learning_rate=0.001)", values, "tunable(0.002)", "select.path('1e-3')"):
+        assert part in out
+
+
+def test_the_example_of_the_help_works_when_it_is_pasted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["show", "--help"])
+    script = capsys.readouterr().out.partition("cat > ")[1:]
+    text = "".join(script).replace("gradxform show", f"{sys.executable} -m gradxform show")
+    ran = subprocess.run(
+        ["bash", "-ec", text], cwd=tmp_path, capture_output=True, text=True, timeout=100
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "layer_0/kernel  float32[512, 512]" in ran.stdout
 
 
 def test_the_schedules_are_drawn(
@@ -129,6 +171,12 @@ CASES = {
         "at `transformation/sgd()`: `sgd(learning_rate=-1)`: `learning_rate` must be at least 0",
     ),
     "too deep": ("[" * 100_000, "is nested too deeply"),
+    "deep": (
+        '{"version": 2, "transformation": ' + "[" * 200 + "]" * 200 + "}",
+        "more than 100 deep",
+    ),
+    "a long number": ("9" * 6000, "is not JSON: Exceeds the limit"),
+    "control codes": ('{"version": 2, "transformation": {"\\u001b[2J()": {}}}', r"no `\x1b[2J`"),
 }
 
 

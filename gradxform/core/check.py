@@ -66,7 +66,10 @@ def brief(value: Any) -> str:
     """`value` as text short enough for an error message."""
     if is_traced(value):
         return f"<traced {value.aval.str_short()}>"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        text = f"<{type(value).__name__}, too long to be written>"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
@@ -133,8 +136,12 @@ class Interval:
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             must = f"a number{self._bounds()}"
             raise TypeError(f"`{call}({name}={brief(value)})`: `{name}` must be {must}.")
-        self._test(call, name, float(value), value)
-        return float(value)
+        try:
+            number = float(value)
+        except OverflowError:  # a whole number of more than 308 digits
+            number = math.inf if value > 0 else -math.inf
+        self._test(call, name, number, value)
+        return number
 
     def _test(self, call: str, name: str, number: float, shown: Any) -> None:
         above = number > self.low if self.low_open else number >= self.low
@@ -193,7 +200,7 @@ class FloatDType:
         """The value as a NumPy dtype."""
         try:
             dtype = jnp.dtype(value)
-        except TypeError:
+        except (TypeError, ValueError, SyntaxError):  # NumPy parses text as a dtype of fields
             dtype = None
         if dtype is None or not jnp.issubdtype(dtype, np.floating):
             fail(call, name, value, "a real floating dtype such as 'float32' or 'bfloat16'")

@@ -39,7 +39,7 @@ class _Dtype:
         """The dtype in NumPy's form."""
         try:
             return jnp.dtype(value)
-        except TypeError:
+        except (TypeError, ValueError, SyntaxError):  # NumPy parses text as a dtype of fields
             check.fail(call, name, value, "a dtype, such as 'bfloat16'")
 
 
@@ -67,7 +67,8 @@ def path(pattern: Annotated[str, _Pattern()]) -> Predicate:
     `layers/0/kernel` (NNX), `mlp/~/linear_0/w` (Haiku), `layers/0/weight` (Equinox).
 
     Args:
-      pattern: matched against the whole path, as by `re.fullmatch`: `.*bias` and not `bias`.
+      pattern: matched against the whole path, as by `re.fullmatch`: `.*bias` and not `bias`. As
+        everywhere in Python, some expressions take exponential time, such as `(a+)+b`.
     """
     compiled = re.compile(pattern)
     return lambda path, leaf: compiled.fullmatch(path) is not None

@@ -6,7 +6,7 @@ of a tree of parameters to a tree of bools, so that whatever takes such a functi
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any, ParamSpec
+from typing import Annotated, Any, ParamSpec
 
 import jax
 import numpy as np
@@ -141,20 +141,33 @@ def _combination(symbol: str) -> Callable[[Callable[P, Predicate]], Callable[P, 
     return decorate
 
 
+class _Selectors:
+    """A selector, or several."""
+
+    kind = "Selector"
+
+    def __call__(self, call: str, name: str, value: Any) -> Any:
+        """The value as it is."""
+        for one in value if isinstance(value, tuple) else (value,):
+            if not isinstance(one, Selector):
+                check.fail(call, name, one, "selectors, such as `select.path('.*bias')`")
+        return value
+
+
 @_combination("&")
-def all_of(*selectors: Selector) -> Predicate:
+def all_of(*selectors: Annotated[Selector, _Selectors()]) -> Predicate:
     """What all of them select: `a & b`."""
     return lambda path, leaf: all(s.selects(path, leaf) for s in selectors)
 
 
 @_combination("|")
-def any_of(*selectors: Selector) -> Predicate:
+def any_of(*selectors: Annotated[Selector, _Selectors()]) -> Predicate:
     """What at least one of them selects: `a | b`."""
     return lambda path, leaf: any(s.selects(path, leaf) for s in selectors)
 
 
 @_combination("~")
-def none_of(selector: Selector) -> Predicate:
+def none_of(selector: Annotated[Selector, _Selectors()]) -> Predicate:
     """What it does not select: `~a`."""
     return lambda path, leaf: not selector.selects(path, leaf)
 

@@ -28,11 +28,13 @@ from typing import Any
 
 import optax
 
+from ..core import check
 from ..core.recipe import FACTORIES
 from ..core.types import require_transformation
 from .config_reader import Functions, Reader
 from .config_versions import VERSION, upgraded
 from .config_writer import Writer, difference, functions_of
+from .plain_data import require_plain
 
 
 def available(pattern: str = "*") -> list[str]:
@@ -91,8 +93,16 @@ def from_config(
     Returns:
       A transformation equal to the one that was written.
 
+    A number may also be the text of one with an exponent, such as "1e-3": PyYAML reads `1e-3` so.
+
+    The data may come from anyone: it is read without importing or running what it names, at most
+    100 containers deep and 200,000 values large. One thing is not bounded: the time that a
+    regular expression of `select.path` takes, which grows by itself in some, such as `(a+)+b`.
+
     Raises:
       ValueError: something in it is wrong; with its place in the data.
     """
+    with check.calling("from_config(...)"):
+        require_plain(data)
     data = upgraded(data)
     return Reader(functions or {}).transformation(data["transformation"], "transformation")

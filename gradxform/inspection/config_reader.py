@@ -1,7 +1,12 @@
-"""From plain data to transformations."""
+"""From plain data to transformations.
+
+The data may come from anyone. It is bounded before it is read (`plain_data`), nothing is imported
+by name, and whatever a factory answers to its arguments is one error with the place.
+"""
 
 import inspect
-from collections import OrderedDict
+import re
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,8 +18,13 @@ import optax
 from ..core import check
 from ..core.hyperparams import tunable
 from ..core.recipe import FACTORIES, Recipe
+from ..core.words import word
+from .plain_data import is_container, joined
 
 Functions = Mapping[str, Callable[..., Any]]
+
+# Numbers that YAML 1.2 and JSON read as numbers, and YAML 1.1 (PyYAML) as text: `1e-3`.
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
 class Reader:
@@ -22,7 +32,6 @@ class Reader:
 
     def __init__(self, functions: Functions) -> None:
         self.functions = functions
-        self.open: list[int] = []  # what is being read, to see data that contains itself
 
     def transformation(self, data: Any, place: str) -> optax.GradientTransformation:
         """The transformation at a place."""
@@ -34,25 +43,18 @@ class Reader:
         return value
 
     def _read(self, data: Any, place: str) -> Any:
-        if id(data) in self.open:
-            raise failure("from_config", place, "the data contains itself.")
-        if not isinstance(data, Mapping | list):
+        if not is_container(data):
             return data
-        self.open.append(id(data))
-        try:
-            return self._container(data, place)
-        finally:
-            self.open.pop()
-
-    def _container(self, data: Any, place: str) -> Any:
-        if isinstance(data, list):
-            return [self._read(x, f"{place}/{i}") for i, x in enumerate(data)]
+        if not isinstance(data, Mapping):
+            items = [self._read(x, f"{place}/{i}") for i, x in enumerate(data)]
+            return tuple(items) if isinstance(data, tuple) else items
         calls = [key for key in data if isinstance(key, str) and key.endswith("()")]
         if not calls:
-            return {key: self._read(x, f"{place}/{key}") for key, x in data.items()}
+            return {key: self._read(x, f"{place}/{word(key)}") for key, x in data.items()}
         if len(data) > 1:
-            raise failure("from_config", place, f"`{calls[0]}` is a call and must be the only key.")
-        return self._call(calls[0][:-2], data[calls[0]], f"{place}/{calls[0]}")
+            message = f"`{word(calls[0])}` is a call and must be the only key."
+            raise failure("from_config", place, message)
+        return self._call(calls[0][:-2], data[calls[0]], f"{place}/{word(calls[0])}")
 
     def _call(self, name: str, data: Any, place: str) -> Any:
         if name == "function":
@@ -62,13 +64,19 @@ class Reader:
         factory = self.functions.get(name) or FACTORIES.get(name)
         if factory is None and name not in ("tunable", "array", "ordered"):
             known = [*FACTORIES, *self.functions]
-            own = f"One of your own is passed: `from_config(data, functions={{{name!r}: {name}}})`."
-            raise failure("from_config", place, f"no `{name}`.{_nearest(name, known)} {own}")
+            own = f"functions={{{word(name)!r}: {word(name)}}}"
+            raise failure(
+                "from_config",
+                place,
+                f"no `{word(name)}`.{_nearest(name, known)} One of your own is passed: "
+                f"`from_config(data, {own})`.",
+            )
         arguments = self._read({} if data is None else data, place)
         if name == "ordered":
             return self._ordered(arguments, place)
         if name == "tunable":
-            return self._guarded(place, tunable, **self._named(arguments, ("value",), place))
+            value = self._named(arguments, ("value",), place)["value"]
+            return self._guarded(place, tunable, _as_numbers(value))
         if name == "array":
             found = self._named(arguments, ("dtype", "values"), place)
             return self._guarded(place, _array, found["values"], found["dtype"])
@@ -77,18 +85,18 @@ class Reader:
         result = self._guarded(place, factory, *args, **kwargs)
         if not isinstance(getattr(result, "recipe", None), Recipe):
             raise failure(
-                "from_config", place, f"`{name}` is no factory; write it as `function()`."
+                "from_config", place, f"`{word(name)}` is no factory; write it as `function()`."
             )
         return result
 
     def _function(self, name: Any, place: str) -> Any:
         if not isinstance(name, str) or name not in self.functions:
-            known = ", ".join(self.functions) or "none"
+            known, shown = ", ".join(self.functions) or "none", word(name)
             raise failure(
                 "from_config",
                 place,
-                f"no function `{name}`. Pass it: `from_config(data, functions={{{name!r}: ...}})`. "
-                f"Passed are: {known}.",
+                f"no function `{shown}`. Pass it: `from_config(data, functions={{{shown!r}: ...}})`"
+                f". Passed are: {known}.",
             )
         return self.functions[name]
 
@@ -101,10 +109,10 @@ class Reader:
         """A dict in which the order counts, written as pairs."""
         if not isinstance(pairs, list) or not all(_is_pair(x) for x in pairs):
             raise failure("from_config", place, "takes a list of pairs of a name and a value.")
-        names = [name for name, _ in pairs]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        counts = Counter(name for name, _ in pairs)
+        twice = sorted(name for name, count in counts.items() if count > 1)
         if twice:
-            raise failure("from_config", place, f"{', '.join(twice)} occurs twice.")
+            raise failure("from_config", place, f"{word(', '.join(twice))} occurs twice.")
         return OrderedDict(pairs)
 
     def _guarded(self, place: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -112,6 +120,8 @@ class Reader:
             return function(*args, **kwargs)
         except (TypeError, ValueError) as error:
             raise failure("from_config", place, str(error)) from None
+        except Exception as error:  # a factory may be anyone's, and so may the arguments
+            raise failure("from_config", place, f"{type(error).__name__}: {error}") from None
 
 
 def _is_pair(x: Any) -> bool:
@@ -120,32 +130,70 @@ def _is_pair(x: Any) -> bool:
 
 def _array(values: Any, dtype: Any) -> Any:
     """JAX's array where JAX has the dtype enabled, so that a number stays one of that dtype."""
-    array = np.array(values, jnp.dtype(dtype))
+    try:
+        dtype = jnp.dtype(dtype)
+    except (TypeError, ValueError, SyntaxError):  # NumPy parses text as a dtype of fields
+        check.fail("array", "dtype", dtype, "a dtype, such as 'float32'")
+    array = np.array(values, dtype)
     return (
         jnp.asarray(array) if jax.dtypes.canonicalize_dtype(array.dtype) == array.dtype else array
     )
 
 
 def _arguments(factory: Any, arguments: Any, place: str) -> tuple[list[Any], dict[str, Any]]:
-    """Positional and keyword arguments of a call."""
+    """Positional and keyword arguments of a call; text that is a number where one is wanted."""
+    parameters = inspect.signature(factory).parameters
+    kinds = {name: str(p.annotation) for name, p in parameters.items()}
     if isinstance(arguments, list):
-        return arguments, {}
+        positional = [kinds.get(name, "") for name, p in parameters.items() if _by_position(p)]
+        missing = max(0, len(arguments) - len(positional))
+        wanted = [*positional, *[positional[-1] if positional else ""] * missing]
+        return [_wanted(x, kind) for x, kind in zip(arguments, wanted, strict=False)], {}
     if not isinstance(arguments, dict):
         raise failure(
             "from_config", place, f"takes arguments by name; got {check.brief(arguments)}."
         )
     keywords = {str(name): value for name, value in arguments.items()}
-    parameters = inspect.signature(factory).parameters.values()
-    variadic = [p.name for p in parameters if p.kind is p.VAR_POSITIONAL]
-    args = [x for name in variadic for x in keywords.pop(name, ())]
-    return args, keywords
+    for name in keywords:
+        if word(name) != name:
+            raise failure("from_config", place, f"there is no argument `{word(name)}`.")
+    args: list[Any] = []
+    for name in [p.name for p in parameters.values() if p.kind is p.VAR_POSITIONAL]:
+        several = keywords.pop(name, ())
+        if not isinstance(several, list | tuple):
+            raise failure(
+                "from_config", place, f"`{name}` must be a list; got {check.brief(several)}."
+            )
+        args += several
+    return args, {name: _wanted(value, kinds.get(name, "")) for name, value in keywords.items()}
+
+
+def _by_position(parameter: inspect.Parameter) -> bool:
+    return parameter.kind is not parameter.KEYWORD_ONLY
+
+
+def _wanted(value: Any, kind: str) -> Any:
+    """The value; a number in place of its text, unless an argument of this kind may be text."""
+    return value if "str" in kind else _as_numbers(value)
+
+
+def _as_numbers(value: Any) -> Any:
+    if isinstance(value, str):
+        return float(value) if _NUMBER.fullmatch(value) else value
+    if isinstance(value, list) and all(_is_number(x) for x in value):
+        return [_as_numbers(x) for x in value]
+    return value
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, int | float) or (isinstance(x, str) and bool(_NUMBER.fullmatch(x)))
 
 
 def failure(call: str, place: str, message: str) -> ValueError:
     """The error of a place in the data."""
-    return ValueError(f"`{call}(...)`: at `{place}`: {message}")
+    return ValueError(f"`{call}(...)`: at `{joined(place.split('/'))}`: {message}")
 
 
 def _nearest(name: str, known: list[str]) -> str:
-    text = check.nearest(name, known)
+    text = check.nearest(word(name), known)  # comparing long names takes long
     return f"{text.partition(' Known are')[0]} `available()` lists the names."

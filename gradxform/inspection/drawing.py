@@ -5,6 +5,7 @@ import re
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..core.recipe import render
+from ..core.words import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +57,7 @@ def one_line(value: Any, longest: int) -> str:
 
 def label(text: str) -> str:
     """A text that matplotlib shows as it is: without formulas, and in the legend."""
-    return text.replace("$", r"\$").lstrip("_") or "function"
+    return printable(text).replace("$", r"\$").lstrip("_") or "function"
 
 
 def words(name: str) -> str:

@@ -1,12 +1,4 @@
-"""`gradxform show CONFIG`: a configuration as the call it stands for, its schedules, what is wrong.
-
-    gradxform show config.json --steps 10000 --params shapes.json --model transformer
-
-CONFIG is a file with what `to_config` returned, JSON or YAML. The shapes of the parameters are a
-JSON file too: paths with slashes, or nested, to shapes as lists or as `describe` prints them.
-
-    {"layer_0/kernel": [512, 512], "layer_0/bias": "bfloat16[512]"}
-"""
+"""`gradxform show CONFIG`: a configuration as its call, its schedules, and what is wrong."""
 
 import argparse
 import contextlib
@@ -25,12 +17,34 @@ import optax
 from ..core import check
 from ..core.extra import require_extra
 from ..core.hyperparams import Feedback
+from ..core.words import printable, word
 from .config import from_config
 from .curves import curve, evaluator, horizon
 from .describe import describe
 from .diagnose import Model, diagnose
 from .live import live_hyperparams
+from .plain_data import require_plain
 from .plots import plot_schedule
+
+_DESCRIPTION = """\
+Print the transformation of a configuration as the call that builds it, its schedules, and, with
+the shapes of the parameters, who gets what and what is wrong.
+"""
+
+_FILES = """\
+CONFIG holds what `gradxform.to_config(tx)` returns, as JSON or YAML. The shapes of the parameters
+are a file of the same kind: paths with slashes, or objects in one another, and to each a shape, as
+a list of whole numbers (float32) or with its dtype, as `gradxform.describe` prints it. To try it:
+
+cat > config.json <<'END'
+{"version": 2, "transformation": {"adamw()": {"learning_rate": {
+  "warmup()": {"schedule": {"cosine_decay()": {"value": 0.001, "steps": 9000}}, "steps": 1000}}}}}
+END
+cat > shapes.json <<'END'
+{"layer_0/kernel": [512, 512], "layer_0": {"bias": "bfloat16[512]"}}
+END
+gradxform show config.json --params shapes.json --steps 10000 --model transformer
+"""
 
 _SHAPE = re.compile(r"\s*(?:(\w+)\s*)?\[\s*([\d\s,]*?)\s*,?\s*\]\s*")
 
@@ -46,7 +60,11 @@ def _count(text: str) -> int:
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "--steps": {"type": _count, "metavar": "N", "help": "updates of the whole run"},
-    "--params": {"type": Path, "metavar": "FILE", "help": "JSON with the shapes of the parameters"},
+    "--params": {
+        "type": Path,
+        "metavar": "FILE",
+        "help": "JSON or YAML with the shapes of the parameters, see below",
+    },
     "--batch-size": {"type": _count, "metavar": "N", "help": "examples of one update"},
     "--examples": {"type": _count, "metavar": "N", "help": "examples to train on"},
     "--model": {"choices": get_args(Model), "help": "the kind of model"},
@@ -68,8 +86,9 @@ def add_show(commands: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         "show",
         help="print a configuration, its schedules, and what is wrong with it",
-        description="Print the transformation of a configuration as the call that builds it, its "
-        "schedules, and, with the shapes of the parameters, who gets what and what is wrong.",
+        description=_DESCRIPTION,
+        epilog=_FILES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("config", type=Path, metavar="CONFIG", help="a JSON or YAML file")
@@ -86,10 +105,11 @@ def options() -> list[str]:
 def run_show(options: argparse.Namespace) -> int:
     """Print what the options ask for; 2 where a file cannot be used."""
     try:
-        print("\n\n".join(sections(options)))
+        text = "\n\n".join(sections(options))  # the picture is written before anything is printed
     except (Problem, ImportError) as error:
-        print(f"gradxform show: error: {error}", file=sys.stderr)
+        print(f"gradxform show: error: {printable(str(error))}", file=sys.stderr)
         return 2
+    print(printable(text, keep="\n"))
     return 0
 
 
@@ -149,38 +169,40 @@ def _transformation(path: Path) -> optax.GradientTransformation:
     data = _read(path)
     try:
         return from_config(data)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise Problem(f"{path}: {error}") from None
-    except RecursionError:
-        raise Problem(f"{path} is nested too deeply.") from None
 
 
 def _read(path: Path) -> Any:
-    """The data in a JSON or YAML file."""
+    """The data in a JSON or YAML file; bounded, so that it can be read by recursion."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin with a byte order mark
     except UnicodeDecodeError:
         raise Problem(f"{path} is no text file.") from None
     except OSError as error:
         raise Problem(f"{path} cannot be read: {error.strerror or error}.") from None
+    kind, parse = "JSON", json.loads
     if path.suffix in (".yaml", ".yml"):
         require_extra("yaml", "yaml")
         import yaml
 
-        try:
-            return yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            problem = " ".join(str(error).split())
-            raise Problem(f"{path} is not YAML: {problem}.") from None
+        kind, parse = "YAML", yaml.safe_load
     try:
-        return json.loads(text)
+        data = parse(text)
+        require_plain(data)
+    except RecursionError:
+        raise Problem(f"{path} is nested too deeply.") from None
+    except check.Refusal as error:
+        raise Problem(f"{path}: {error}") from None
     except json.JSONDecodeError as error:
         raise Problem(
             f"{path} is not JSON: {error.msg} in line {error.lineno}, column {error.colno}. A file "
             "of YAML is called `.yaml`."
         ) from None
-    except RecursionError:
-        raise Problem(f"{path} is nested too deeply.") from None
+    except Exception as error:  # PyYAML's own, and those of the numbers and dates that it makes
+        problem = " ".join(str(error).split())
+        raise Problem(f"{path} is not {kind}: {problem[:200]}.") from None
+    return data
 
 
 def _params(path: Path) -> Any:
@@ -198,9 +220,11 @@ def _params(path: Path) -> Any:
         for key in above:
             node = node.setdefault(key, {})
             if not isinstance(node, dict):
-                raise Problem(f"{path}: at `{place}`: `{key}` is a parameter and holds others.")
+                raise Problem(
+                    f"{path}: at `{word(place)}`: `{word(key)}` is a parameter and holds others."
+                )
         if name in node:
-            raise Problem(f"{path}: at `{place}`: it is there already.")
+            raise Problem(f"{path}: at `{word(place)}`: it is there already.")
         node[name] = shape
     return tree
 
@@ -214,14 +238,14 @@ def _flat(data: Any, place: str, path: Path) -> Iterator[tuple[str, jax.ShapeDty
     sizes: Any = data
     dtype: Any = jnp.float32
     if words:
-        sizes = [int(n) for n in words[2].split(",")] if words[2] else []
         try:
+            sizes = [int(n) for n in words[2].split(",")] if words[2] else []
             dtype = jnp.dtype(words[1] or "float32")
-        except TypeError:
+        except (TypeError, ValueError, SyntaxError):
             sizes = None
-    if not isinstance(sizes, list) or not all(type(n) is int and n >= 0 for n in sizes):
+    if not isinstance(sizes, list) or not all(type(n) is int and 0 <= n < 2**63 for n in sizes):
         raise Problem(
-            f"{path}: at `{place}`: a shape is a list of whole numbers, or text such as "
+            f"{path}: at `{word(place)}`: a shape is a list of whole numbers, or text such as "
             f"`bfloat16[3, 4]`; got {check.brief(data)}."
         )
     struct: Any = jax.ShapeDtypeStruct

@@ -1,0 +1,37 @@
+"""Text of others, as it may be shown: in an error, on a terminal, in a page.
+
+A name in a file that somebody sent may be a megabyte long, or hold the control codes by which a
+terminal is told to clear itself, to change its title or to write to the clipboard.
+"""
+
+import unicodedata
+
+# Control codes, invisible marks (among them those that turn the direction of writing round), lone
+# halves of surrogate pairs, and separators of lines and paragraphs.
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+_LONGEST = 60  # characters of a name in an error
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    r"""`text` with every control character written out, as in `\x1b[2J`.
+
+    Args:
+      text: any text.
+      keep: control characters that stay as they are, such as the ends of lines.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        c.encode("unicode_escape").decode()
+        if c not in keep and unicodedata.category(c) in _HIDDEN
+        else c
+        for c in text
+    )
+
+
+def word(name: object) -> str:
+    """A name in an error message: without control characters, and not longer than others are."""
+    text = str(name)
+    shown = printable(text[: _LONGEST + 1])
+    return shown if len(text) <= _LONGEST else f"{shown[: _LONGEST - 3]}..."
