@@ -139,7 +139,7 @@ class Interval:
         try:
             number = float(value)
         except OverflowError:  # a whole number of more than 308 digits
-            number = math.inf if value > 0 else -math.inf
+            number = -math.inf if value < 0 else math.inf
         self._test(call, name, number, value)
         return number
 
