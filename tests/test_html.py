@@ -67,6 +67,7 @@ def test_arguments_that_differ_from_the_defaults_are_bold():
         (1, "eps1e-08"),
         (1, "weight_decay0.01"),
         (1, "eps_root0.0"),
+        (1, "bias_correctionTrue"),
         (1, "maskselect.decayed"),
         (1, "state_dtypeNone"),
     ]

@@ -1,6 +1,8 @@
 """Law 5: at least float32 inside, one rounding at the end, and no 0 / 0."""
 
 import inspect
+import itertools
+import pickle
 from typing import Any
 
 import jax
@@ -8,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from catalog import Row
+from jax.tree_util import DictKey, GetAttrKey
 from problems import (
     FLOATS,
     NARROW,
@@ -22,6 +25,7 @@ from problems import (
     small,
     types,
 )
+from rows import row as functions_of_rows
 
 import gradxform as gx
 
@@ -83,6 +87,42 @@ def test_state_dtype_is_that_of_every_buffer_and_of_nothing_else(row: Row) -> No
         )
         assert types(after) == types(state)
         assert {str(u.dtype) for u in jax.tree.leaves(updates)} == {"float32"}
+
+
+def buffer_of(path: Any) -> str | None:
+    """The field of a block's state that a leaf stands in."""
+    fields = list(itertools.takewhile(lambda key: not isinstance(key, DictKey), path))
+    return next((key.name for key in reversed(fields) if isinstance(key, GetAttrKey)), None)
+
+
+def stored(tx: Any, params: Any) -> dict[str, tuple[str | None, Any]]:
+    """The dtype of each leaf of the state by its path, and the buffer that it belongs to."""
+    leaves = jax.tree_util.tree_leaves_with_path(jax.eval_shape(tx.init, params))
+    return {jax.tree_util.keystr(path): (path, str(x.dtype)) for path, x in leaves}
+
+
+@rows(lambda row: row.narrow_state)
+def test_each_buffer_may_have_a_dtype_of_its_own(row: Row) -> None:
+    """Exactly the named ones change, and it stays a call that prints and is written as data."""
+    params = small("float32")
+    usual, narrow = (stored(row.build(state_dtype=x), params) for x in (None, "bfloat16"))
+    places = {place: buffer_of(path) for place, (path, dtype) in narrow.items()}
+    places = {place: places[place] for place in places if usual[place][1] != narrow[place][1]}
+    names = sorted(set(places.values()))
+    asked = {name: NARROW[i % len(NARROW)] for i, name in enumerate(names[1:] or names)}
+    tx = row.build(state_dtype=asked)
+    for place, (_, dtype) in stored(tx, params).items():
+        assert dtype == asked.get(places.get(place), usual[place][1]), place
+    state = jax.eval_shape(tx.init, params)
+    _, after = jax.eval_shape(
+        lambda g, s, p: tx.update(g, s, p, **row.extra), params, state, params
+    )
+    assert types(after) == types(state)
+    again = pickle.loads(pickle.dumps(tx))
+    assert tx == again == eval(repr(tx), {**vars(functions_of_rows), **vars(gx), "np": np})
+    assert hash(tx) == hash(again)
+    with pytest.raises(ValueError, match="there is no buffer `velocity`.*Known are: .*" + names[0]):
+        row.build(state_dtype={"velocity": "bfloat16"})
 
 
 @rows(lambda row: row.narrow_state)

@@ -73,7 +73,9 @@ def all_candidates() -> tuple[Candidate, ...]:
     return (
         *default_candidates(),
         *(
-            with_rates(make.__name__.replace("_", "-"), make(learning_rate=tunable(10 * lowest)), lowest)
+            with_rates(
+                make.__name__.replace("_", "-"), make(learning_rate=tunable(10 * lowest)), lowest
+            )
             for make, lowest in _LOWEST.items()
         ),
     )

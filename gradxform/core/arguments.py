@@ -12,6 +12,7 @@ from .mask import Mask
 from .types import TransformationRule
 
 DType = Annotated[Any, check.FloatDType()]
+StateDType = Annotated[Any, check.StateDType()]
 Count = Annotated[int, check.Whole()]
 WholeNumber = Annotated[int, check.Whole(low=0)]
 Number = Annotated[Any, check.Interval()]
@@ -31,6 +32,7 @@ __all__ = [
     "Positive",
     "PositiveNumber",
     "Scalar",
+    "StateDType",
     "Transformation",
     "WholeNumber",
 ]

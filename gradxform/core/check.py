@@ -16,7 +16,7 @@ import difflib
 import math
 import numbers
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import UnionType
 from typing import Any, NoReturn, Protocol
@@ -198,13 +198,47 @@ class FloatDType:
 
     def __call__(self, call: str, name: str, value: Any) -> np.dtype[Any]:
         """The value as a NumPy dtype."""
-        try:
-            dtype = jnp.dtype(value)
-        except (TypeError, ValueError, SyntaxError):  # NumPy parses text as a dtype of fields
-            dtype = None
-        if dtype is None or not jnp.issubdtype(dtype, np.floating):
+        dtype = _floating(value)
+        if dtype is None:
             fail(call, name, value, "a real floating dtype such as 'float32' or 'bfloat16'")
         return dtype
+
+
+@dataclass(frozen=True)
+class StateDType:
+    """How buffers are stored: a floating dtype for all, or for each one by the name of its field.
+
+    What is not named, and all of `None`, has the default.
+    """
+
+    kind = "DType | dict[str, DType] | None"
+
+    def __call__(self, call: str, name: str, value: Any) -> Any:
+        """`None`, a NumPy dtype, or a dictionary of them in the order of the names."""
+        if value is None:
+            return None
+        if not isinstance(value, Mapping):
+            return FloatDType()(call, name, value)
+        dtypes = {}
+        for field in sorted(value, key=str):
+            dtypes[field] = _floating(value[field])
+            if dtypes[field] is None or not isinstance(field, str):
+                must = "a real floating dtype, or one for each buffer: {'mu': 'bfloat16'}"
+                fail(call, name, value, must)
+        return (PassedOn(dtypes) if isinstance(value, PassedOn) else dtypes) or None
+
+
+class PassedOn(dict[str, Any]):
+    """Dtypes by name, from an optimizer for its blocks: each keeps those of its own buffers."""
+
+
+def _floating(value: Any) -> np.dtype[Any] | None:
+    """`value` as a real floating dtype; None where it is none."""
+    try:
+        dtype = jnp.dtype(value)
+    except (TypeError, ValueError, SyntaxError):  # NumPy parses text as a dtype of fields
+        return None
+    return dtype if jnp.issubdtype(dtype, np.floating) else None
 
 
 @dataclass(frozen=True)

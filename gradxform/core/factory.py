@@ -17,12 +17,21 @@ from typing import Any, NamedTuple, ParamSpec
 import jax
 import optax
 
-from . import check, hyperparams, tree
+from . import buffers, check, hyperparams, tree
 from .foreign import WAY_OUT, refuse_state
 from .hyperparams import HyperparamsState
 from .needs import Needs, needs_of
 from .recipe import Recipe, Shown, register
-from .types import GradientTransformation, Init, InitUpdate, Params, State, Update, Updates
+from .types import (
+    GradientTransformation,
+    Init,
+    InitUpdate,
+    Params,
+    State,
+    Update,
+    Updates,
+    inside,
+)
 
 P = ParamSpec("P")
 
@@ -35,6 +44,7 @@ class Signature:
         self.signature = inspect.signature(factory)
         hints = typing.get_type_hints(factory, include_extras=True)
         self.rules = {name: check.rule_of(hints.get(name)) for name in self.signature.parameters}
+        self.stored = buffers.argument_of(self.rules)
 
     def shown(self, result: type) -> inspect.Signature:
         """The signature as `help` shows it, with words in the place of rules."""
@@ -68,6 +78,18 @@ class Signature:
         """The argument as its rule returns it."""
         rule, value = self.rules[name], bound.arguments[name]
         return value if rule is None else rule(self.name, name, value)
+
+    def passed_on(self, factory: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+        """What an optimizer's function returns; dtypes by name reach all the blocks inside."""
+        given = buffers.passed_on(self.stored, arguments)
+        bound = inspect.BoundArguments(self.signature, given)
+        return factory(*bound.args, **bound.kwargs)
+
+    def keep_own(self, bound: inspect.BoundArguments, known: Callable[[], tuple[str, ...]]) -> None:
+        """Keep of dtypes by name those of the buffers that are `known`; refuse others."""
+        dtypes = bound.arguments.get(self.stored) if self.stored else None
+        if self.stored and isinstance(dtypes, dict):
+            bound.arguments[self.stored] = buffers.own(self.name, self.stored, dtypes, known())
 
     def record(self, factory: Callable[..., Any], bound: inspect.BoundArguments) -> Recipe:
         """The recipe of a call: keyword arguments, except what only a position can name."""
@@ -108,12 +130,13 @@ def optimizer(factory: Callable[P, GradientTransformation]) -> Callable[P, Gradi
     def build(*args: P.args, **kwargs: P.kwargs) -> GradientTransformation:
         bound = signature.bind(args, kwargs)
         with check.calling(f"{signature.name}(...)"):
-            inner = factory(*bound.args, **bound.kwargs)
+            inner = signature.passed_on(factory, bound.arguments)
             check.require(
                 isinstance(inner, GradientTransformation),
                 "the function under `@optimizer` must return a transformation of this library; it "
                 f"returned {check.brief(inner)}. One of Optax's goes into `chain(...)`.",
             )
+        signature.keep_own(bound, _buffers_inside(inner))
         recipe = signature.record(build, bound)
         parts = inner.parts or (inner,)
         update = Update(recipe, inner.update.function, parts, inner.update.wide)
@@ -142,13 +165,13 @@ def transformation(
     @functools.wraps(factory)
     def build(*args: P.args, **kwargs: P.kwargs) -> GradientTransformation:
         bound = signature.bind(args, kwargs)
-        recipe = signature.record(build, bound)
         parts = tuple(
             leaf
             for leaf in jax.tree.leaves(bound.arguments, is_leaf=_is_transformation)
             if _is_transformation(leaf)
         )
         block = _Block(factory, signature, bound, bool(parts))
+        recipe = signature.record(build, bound)
         update = Update(recipe, block.update, parts, hasattr(factory, "wide_updates"))
         return GradientTransformation(Init(recipe, block.init, parts), update)
 
@@ -162,18 +185,35 @@ def call_behind(tx: optax.GradientTransformation) -> tuple[dict[str, Any], dict[
 
     Of a transformation it is its own call. Optax's have none.
     """
+    block = _block_of(tx)
+    return ({}, {}) if block is None else (dict(block.bound.arguments), block.live)
+
+
+def _block_of(tx: Any) -> "_Block | None":
+    """The body of a `@transformation` behind a transformation; None behind Optax's."""
     block = getattr(getattr(tx.init, "function", None), "__self__", None)
-    return (dict(block.bound.arguments), block.live) if isinstance(block, _Block) else ({}, {})
+    return block if isinstance(block, _Block) else None
+
+
+def _buffers_inside(tx: Any) -> Callable[[], tuple[str, ...]]:
+    """The names of all buffers of a transformation that have a dtype of their own."""
+
+    def names() -> tuple[str, ...]:
+        blocks = [block for part in inside(tx) if (block := _block_of(part)) is not None]
+        return tuple(dict.fromkeys(name for block in blocks for name in block.buffers()))
+
+    return names
 
 
 def opened(tx: optax.GradientTransformation) -> optax.GradientTransformation:
     """What the factory of an optimizer returned; any other transformation as it is."""
-    block = getattr(getattr(tx.init, "function", None), "__self__", None)
-    function: Any = tx.recipe.factory.__wrapped__ if isinstance(block, _Block) else None
-    if not isinstance(block, _Block) or block.factory is function:
+    block = _block_of(tx)
+    function: Any = None if block is None else tx.recipe.factory.__wrapped__
+    if block is None or block.factory is function:
         return tx
-    bound = inspect.BoundArguments(inspect.signature(function), tx.recipe.arguments)
-    inner: optax.GradientTransformation = function(*bound.args, **bound.kwargs)
+    inner: optax.GradientTransformation = Signature(function).passed_on(
+        function, tx.recipe.arguments
+    )
     return inner
 
 
@@ -199,7 +239,9 @@ class _Block:
         self.name = signature.name
         self.bound = bound
         self.is_wrapper = is_wrapper
+        self.stored = signature.stored
         self.live = hyperparams.live_arguments(signature.rules, bound.arguments)
+        signature.keep_own(bound, self.buffers)
         known = {
             name: value.value if isinstance(value, hyperparams.Tunable) else value
             for name, value in self.live.items()
@@ -208,13 +250,33 @@ class _Block:
         self.body = None if any(map(_has_no_number_yet, known.values())) else self.run(known)
 
     def run(self, values: dict[str, Any]) -> "_Body":
+        dtypes = self.bound.arguments.get(self.stored) if self.stored else None
+        if self.stored and isinstance(dtypes, dict):
+            init, update = self.body_of({**values, self.stored: None})
+            init = buffers.mixed(self.init_with(values), dtypes)
+        else:
+            init, update = self.body_of(values)
+        return _Body(init, update, needs_of(update))
+
+    def body_of(self, values: dict[str, Any]) -> InitUpdate:
         bound = inspect.BoundArguments(
             self.bound.signature,
             {**self.bound.arguments, **values},
         )
         with check.calling(f"{self.name}(...)"):
-            init, update = self.factory(*bound.args, **bound.kwargs)
-        return _Body(init, update, needs_of(update))
+            pair: InitUpdate = self.factory(*bound.args, **bound.kwargs)
+        return pair
+
+    def init_with(self, values: dict[str, Any]) -> Callable[[Any], Callable[[Params], State]]:
+        """The body's `init` by the dtype of all buffers."""
+        return lambda dtype: self.body_of({**values, str(self.stored): dtype})[0]
+
+    def buffers(self) -> tuple[str, ...]:
+        """The names of the buffers that may have a dtype of their own."""
+        if self.stored is None:
+            return ()
+        state = hyperparams.start(self.live)
+        return buffers.names_of(self.init_with({**state.hyperparams, **state.tunables}))
 
     def init(self, params: Params) -> State:
         if not self.is_wrapper:

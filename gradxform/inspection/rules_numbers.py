@@ -22,7 +22,7 @@ _AVERAGES = ("b1", "b2", "b3", "decay", "rho", "momentum", "beta")
 def epsilon_lost_in_float16(context: Context) -> Iterator[Finding]:
     """Squares in float16, where small ones are 0 and eps is all that is left to divide by."""
     for block in context.blocks:
-        eps, dtype = block.arguments.get("eps"), block.arguments.get("state_dtype")
+        eps, dtype = block.arguments.get("eps"), _stored(block, "b2")
         under = block.arguments.get("eps_root", 0.0)
         known = isinstance(eps, float) and isinstance(under, float)
         if block.name not in _ROOTS or dtype != jnp.float16 or not known:
@@ -47,12 +47,11 @@ def epsilon_lost_in_float16(context: Context) -> Iterator[Finding]:
 def moments_in_16_bit(context: Context) -> Iterator[Finding]:
     """Averages in 16 bits that change by less than their last digit."""
     for block in context.blocks:
-        dtype = block.arguments.get("state_dtype")
-        if dtype is None or jnp.dtype(dtype).itemsize > 2:
-            continue
-        least = 2.0 ** -(_format(dtype).nmant + 2)
         for name in _AVERAGES:
-            value = block.arguments.get(name)
+            dtype, value = _stored(block, name), block.arguments.get(name)
+            if dtype is None or jnp.dtype(dtype).itemsize > 2:
+                continue
+            least = 2.0 ** -(_format(dtype).nmant + 2)
             curve = None if value is None else context.curve(value, block)
             largest = 0.0 if curve is None else float(np.max(curve.values))
             if 0.0 < 1.0 - largest < least:
@@ -195,6 +194,19 @@ def _half_digit(x: jax.Array) -> jax.Array:
 
 def _rms(x: Any) -> float:
     return float(jnp.sqrt(jnp.mean(jnp.square(jnp.abs(jnp.asarray(x).astype(jnp.float32))))))
+
+
+# The buffers whose decay an argument is, where the buffers have dtypes of their own.
+_BUFFERS = {"b1": ("mu",), "b2": ("nu",), "momentum": ("trace", "mu"), "beta": ("mu",)}
+
+
+def _stored(block: Any, decay: str) -> Any:
+    """The narrowest dtype asked for the averages that an argument is the decay of, or None."""
+    asked = block.arguments.get("state_dtype")
+    if not isinstance(asked, dict):
+        return asked
+    own = [dtype for name, dtype in asked.items() if name in _BUFFERS.get(decay, asked)]
+    return min(own, key=lambda dtype: dtype.itemsize, default=None)
 
 
 def _format(dtype: Any) -> Any:

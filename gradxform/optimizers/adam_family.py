@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from ..core.arguments import Decay, DType, LearningRate, Mask, NonNegative, NonNegativeNumber
+from ..core.arguments import Decay, LearningRate, Mask, NonNegative, NonNegativeNumber, StateDType
 from ..core.factory import optimizer
 from ..core.types import GradientTransformation
 from ..transforms.adam import scale_by_adam
@@ -24,7 +24,7 @@ def nadam(
     eps: NonNegative = 1e-8,
     *,
     eps_root: NonNegative = 0.0,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """Adam with Nesterov's momentum.
 
@@ -49,7 +49,7 @@ def nadamw(
     weight_decay: NonNegative = 0.01,
     eps_root: NonNegative = 0.0,
     mask: Mask = None,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """NAdam with decoupled weight decay: -learning_rate (nadam(g) + weight_decay w).
 
@@ -73,7 +73,7 @@ def amsgrad(
     *,
     eps_root: NonNegative = 0.0,
     bias_correction: Literal["before", "after"] | None = None,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """AMSGrad: Adam whose steps on small gradients do not grow again.
 
@@ -96,7 +96,7 @@ def adamax(
     b2: Decay = 0.999,
     eps: NonNegative = 1e-8,
     *,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """Adamax: Adam over the largest recent gradient; the paper's learning rate is 2e-3.
 
@@ -117,7 +117,7 @@ def adamaxw(
     *,
     weight_decay: NonNegative = 0.01,
     mask: Mask = None,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """Adamax with decoupled weight decay: -learning_rate (adamax(g) + weight_decay w).
 
@@ -141,7 +141,7 @@ def radam(
     *,
     eps_root: NonNegative = 0.0,
     threshold: Length = 4.0,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """RAdam: Adam that starts as momentum and needs no warmup.
 
@@ -165,7 +165,7 @@ def adabelief(
     *,
     weight_decay: NonNegative = 0.0,
     mask: Mask = None,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """AdaBelief: long steps where gradients agree with their mean.
 
@@ -190,7 +190,7 @@ def yogi(
     eps_root: NonNegative = 0.0,
     initial_accumulator_value: NonNegativeNumber = 0.0,
     bias_correction: bool = False,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """Yogi: Adam that forgets large gradients slowly.
 

@@ -1,6 +1,6 @@
 """What came after Adam: another order, another mean, or another gradient."""
 
-from ..core.arguments import Decay, DType, LearningRate, Mask, NonNegative, Positive
+from ..core.arguments import Decay, LearningRate, Mask, NonNegative, Positive, StateDType
 from ..core.factory import optimizer
 from ..core.types import GradientTransformation
 from ..transforms.adan import scale_by_adan
@@ -24,7 +24,7 @@ def adan(
     eps_root: NonNegative = 0.0,
     weight_decay: NonNegative = 0.02,
     mask: Mask = None,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """Adan: Adam with Nesterov's momentum from the change of the gradient.
 
@@ -51,7 +51,7 @@ def laprop(
     weight_decay: NonNegative = 0.0,
     *,
     mask: Mask = None,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """LaProp: Adam with the momentum after the division; the authors' learning rate is 4e-4.
 
@@ -78,7 +78,7 @@ def ademamix(
     eps_root: NonNegative = 0.0,
     weight_decay: NonNegative = 0.0,
     mask: Mask = None,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """AdEMAMix: AdamW with a mean of very old gradients added, for long runs.
 
@@ -104,7 +104,7 @@ def adopt(
     clip_exponent: NonNegative | None = 0.25,
     weight_decay: NonNegative = 0.0,
     mask: Mask = None,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """ADOPT: Adam that divides by past gradients only, and converges with any `b2`.
 
@@ -130,7 +130,7 @@ def mars(
     weight_decay: NonNegative = 0.0,
     *,
     mask: Mask = None,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """MARS-AdamW: AdamW on gradients with less noise; the authors' learning rate is 3e-3.
 

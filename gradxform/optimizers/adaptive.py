@@ -1,7 +1,7 @@
 """Optimizers that divide by the size of past gradients, from AdaGrad to AdamW and NovoGrad."""
 
 from ..core import check
-from ..core.arguments import Decay, DType, LearningRate, Mask, NonNegative, NonNegativeNumber
+from ..core.arguments import Decay, LearningRate, Mask, NonNegative, NonNegativeNumber, StateDType
 from ..core.factory import optimizer
 from ..core.types import GradientTransformation
 from ..transforms.adadelta import scale_by_adadelta
@@ -21,7 +21,7 @@ def adagrad(
     eps: NonNegative = 1e-10,
     *,
     eps_root: NonNegative = 0.0,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """AdaGrad: steps that shrink where gradients have been large; for sparse features.
 
@@ -43,16 +43,17 @@ def rmsprop(
     *,
     centered: bool = False,
     eps_root: NonNegative = 0.0,
+    initial_accumulator_value: NonNegativeNumber = 0.0,
     momentum: Decay | None = None,
     nesterov: bool = False,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """RMSprop: gradients over their recent root-mean-square; for recurrent nets and RL.
 
-    `decay`, `eps`, `centered`, `eps_root`, `state_dtype`: see `scale_by_rms`. `momentum`,
-    `nesterov`: see `scale_by_momentum`, which comes after the division. State: 4 bytes a
-    parameter, 4 more each for `centered` and `momentum`. torch calls `decay` alpha and sets it to
-    0.99; optax's default is `eps=0.0, eps_root=1e-8`.
+    `decay`, `eps`, `centered`, `eps_root`, `initial_accumulator_value`, `state_dtype`: see
+    `scale_by_rms`. `momentum`, `nesterov`: see `scale_by_momentum`, which comes after the
+    division. State: 4 bytes a parameter, 4 more each for `centered` and `momentum`.
+    torch calls `decay` alpha and sets it to 0.99; optax's default is `eps=0.0, eps_root=1e-8`.
 
     Raises:
       ValueError: `nesterov` without `momentum`.
@@ -62,7 +63,12 @@ def rmsprop(
         "`nesterov=True` needs a velocity: pass `momentum=0.9`.",
     )
     scaling = scale_by_rms(
-        decay, eps, centered=centered, eps_root=eps_root, state_dtype=state_dtype
+        decay,
+        eps,
+        centered=centered,
+        eps_root=eps_root,
+        initial_accumulator_value=initial_accumulator_value,
+        state_dtype=state_dtype,
     )
     if momentum is None:
         return chain(scaling, scale_by_learning_rate(learning_rate))
@@ -79,7 +85,7 @@ def adadelta(
     rho: Decay = 0.95,
     eps: NonNegative = 1e-6,
     *,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """AdaDelta: steps in the size of past steps; the paper knows no learning rate.
 
@@ -100,15 +106,18 @@ def adam(
     eps: NonNegative = 1e-8,
     *,
     eps_root: NonNegative = 0.0,
-    state_dtype: DType | None = None,
+    bias_correction: bool = True,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """Adam: steps of about the learning rate in every coordinate; 1e-3 is usual.
 
-    `b1`, `b2`, `eps`, `eps_root`, `state_dtype`: see `scale_by_adam`; with its `nesterov` this
-    is `nadam`. State: 8 bytes a parameter.
+    `b1`, `b2`, `eps`, `eps_root`, `bias_correction`, `state_dtype`: see `scale_by_adam`; with its
+    `nesterov` this is `nadam`. State: 8 bytes a parameter.
     """
     return chain(
-        scale_by_adam(b1, b2, eps, eps_root=eps_root, state_dtype=state_dtype),
+        scale_by_adam(
+            b1, b2, eps, eps_root=eps_root, bias_correction=bias_correction, state_dtype=state_dtype
+        ),
         scale_by_learning_rate(learning_rate),
     )
 
@@ -122,17 +131,20 @@ def adamw(
     *,
     weight_decay: NonNegative = 0.01,
     eps_root: NonNegative = 0.0,
+    bias_correction: bool = True,
     mask: Mask = None,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """Adam with decoupled weight decay: -learning_rate (adam(g) + weight_decay w).
 
-    `b1`, `b2`, `eps`, `eps_root`, `state_dtype`: see `scale_by_adam`. `weight_decay`, `mask`:
-    see `add_decoupled_weight_decay`; the default is torch's, optax's is 1e-4. State: 8 bytes a
-    parameter.
+    `b1`, `b2`, `eps`, `eps_root`, `bias_correction`, `state_dtype`: see `scale_by_adam`.
+    `weight_decay`, `mask`: see `add_decoupled_weight_decay`; the default is torch's, optax's is
+    1e-4. State: 8 bytes a parameter.
     """
     return chain(
-        scale_by_adam(b1, b2, eps, eps_root=eps_root, state_dtype=state_dtype),
+        scale_by_adam(
+            b1, b2, eps, eps_root=eps_root, bias_correction=bias_correction, state_dtype=state_dtype
+        ),
         add_decoupled_weight_decay(weight_decay, mask=mask),
         scale_by_learning_rate(learning_rate),
     )
@@ -147,7 +159,7 @@ def novograd(
     *,
     weight_decay: NonNegative = 0.0,
     mask: Mask = None,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """NovoGrad: momentum of gradients that each array divides by its running norm.
 

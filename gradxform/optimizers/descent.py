@@ -2,12 +2,12 @@
 
 from ..core.arguments import (
     Decay,
-    DType,
     LearningRate,
     Mask,
     NonNegative,
     Positive,
     Scalar,
+    StateDType,
     WholeNumber,
 )
 from ..core.factory import optimizer
@@ -30,7 +30,7 @@ def madgrad(
     eps: NonNegative = 1e-6,
     l2: NonNegative = 0.0,
     mask: Mask = None,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """MADGRAD: dual averaging that generalizes like SGD and adapts like Adam.
 
@@ -66,7 +66,7 @@ def optimistic_gradient_descent(
     alpha: Scalar = 1.0,
     beta: Scalar = 1.0,
     *,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """Optimistic gradient descent, which converges on games where gradient descent turns round.
 
@@ -88,7 +88,7 @@ def optimistic_adam(
     eps: NonNegative = 1e-8,
     alpha: Scalar = 1.0,
     beta: Scalar = 1.0,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """Optimistic Adam: two of Adam's steps forward and the last one back; for adversarial nets.
 

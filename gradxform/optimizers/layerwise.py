@@ -1,6 +1,6 @@
 """Optimizers that move each array in proportion to its own length: LARS, LAMB, Fromage."""
 
-from ..core.arguments import Decay, DType, LearningRate, Mask, NonNegative, Positive
+from ..core.arguments import Decay, LearningRate, Mask, NonNegative, Positive, StateDType
 from ..core.factory import optimizer
 from ..core.types import GradientTransformation
 from ..transforms.adam import scale_by_adam
@@ -23,7 +23,7 @@ def lars(
     eps: NonNegative = 0.0,
     mask: Mask = None,
     trust_mask: Mask = None,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """LARS: SGD with momentum and a rate for each layer, for batches of thousands of images.
 
@@ -50,7 +50,7 @@ def lamb(
     weight_decay: NonNegative = 0.01,
     mask: Mask = None,
     trust_mask: Mask = None,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """LAMB: AdamW's direction with each layer's own length, for batches of 32k sentences.
 

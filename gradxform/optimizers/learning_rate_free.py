@@ -2,13 +2,13 @@
 
 from ..core.arguments import (
     Decay,
-    DType,
     LearningRate,
     Mask,
     NonNegative,
     NonNegativeNumber,
     Positive,
     PositiveNumber,
+    StateDType,
 )
 from ..core.factory import optimizer
 from ..core.types import GradientTransformation
@@ -86,7 +86,7 @@ def prodigy(
     bias_correction: bool = False,
     safeguard_warmup: bool = False,
     mask: Mask = None,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """Prodigy: AdamW whose learning rate is an estimate of the distance to the solution.
 
@@ -127,7 +127,7 @@ def dadapt_adamw(
     growth_rate: GrowthRate | None = None,
     bias_correction: bool = False,
     mask: Mask = None,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """D-Adaptation: AdamW whose learning rate is an estimate of the distance to the solution.
 
@@ -161,7 +161,7 @@ def cocob(
     l2: NonNegative = 0.0,
     *,
     mask: Mask = None,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """COCOB: every weight is a bet on its gradients, and stands where its winnings let it.
 

@@ -1,6 +1,6 @@
 """Lion: steps of one size, from one buffer."""
 
-from ..core.arguments import Decay, DType, LearningRate, Mask, NonNegative
+from ..core.arguments import Decay, LearningRate, Mask, NonNegative, StateDType
 from ..core.factory import optimizer
 from ..core.types import GradientTransformation
 from ..transforms.decay import add_decoupled_weight_decay
@@ -17,7 +17,7 @@ def lion(
     *,
     weight_decay: NonNegative = 1e-3,
     mask: Mask = None,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """Lion with decoupled weight decay: -learning_rate (sign(...) + weight_decay w).
 

@@ -3,11 +3,11 @@
 from ..core.arguments import (
     Count,
     Decay,
-    DType,
     LearningRate,
     Mask,
     NonNegative,
     Positive,
+    StateDType,
     WholeNumber,
 )
 from ..core.factory import optimizer
@@ -17,7 +17,7 @@ from ..schedules.shapes import constant_schedule, inverse_sqrt_decay
 from ..transforms.average import scale_by_ema
 from ..transforms.block_clip import clip_by_block_rms
 from ..transforms.decay import add_decoupled_weight_decay
-from ..transforms.factored_rms import scale_by_factored_rms, scale_by_parameter_rms
+from ..transforms.factored_rms import DecayRate, scale_by_factored_rms, scale_by_parameter_rms
 from ..transforms.scale import scale_by_learning_rate
 from ..transforms.sm3 import scale_by_sm3
 from ..wrappers.chain import chain
@@ -32,22 +32,25 @@ RELATIVE_STEP = join_schedules(
 def adafactor(
     learning_rate: LearningRate | None = None,
     *,
-    decay_rate: Positive = 0.8,
+    decay_rate: DecayRate = 0.8,
+    decay: Decay | None = None,
     eps: NonNegative = 1e-30,
     max_rms: Positive | None = 1.0,
     min_scale: NonNegative | None = 1e-3,
     momentum: Decay | None = None,
     weight_decay: NonNegative = 0.0,
     decay_offset: WholeNumber = 0,
+    factored: bool = True,
     min_dim_size_to_factor: Count = 128,
     mask: Mask = None,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """Adafactor: about Adam's steps for almost no memory; for transformers.
 
     `learning_rate` is relative to the size of each array's parameters; None is the paper's
-    min(0.01, 1 / sqrt(t)), which is also torch's for `lr=0.01`. `decay_rate`, `eps`,
-    `decay_offset`, `min_dim_size_to_factor`, `state_dtype`: see `scale_by_factored_rms`.
+    min(0.01, 1 / sqrt(t)), which is also torch's for `lr=0.01`. `decay_rate`, `decay`,
+    `eps`, `decay_offset`, `factored`, `min_dim_size_to_factor`, `state_dtype`: see
+    `scale_by_factored_rms`.
     `max_rms`: see `clip_by_block_rms`. `min_scale`: see `scale_by_parameter_rms`; None makes the
     learning rate absolute. `momentum`: see `scale_by_ema`, which costs what the factors save.
     `weight_decay`, `mask`: see `add_decoupled_weight_decay`; optax's is per step, not per unit of
@@ -57,8 +60,10 @@ def adafactor(
     links = [
         scale_by_factored_rms(
             decay_rate=decay_rate,
+            decay=decay,
             eps=eps,
             decay_offset=decay_offset,
+            factored=factored,
             min_dim_size_to_factor=min_dim_size_to_factor,
             state_dtype=state_dtype,
         )
@@ -81,7 +86,7 @@ def sm3(
     learning_rate: LearningRate,
     momentum: Decay | None = 0.9,
     *,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """SM3: AdaGrad with sums for rows and columns; for large embeddings.
 

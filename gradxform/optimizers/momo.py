@@ -1,6 +1,6 @@
 """MoMo: step sizes from the loss, for momentum and for Adam."""
 
-from ..core.arguments import Decay, DType, LearningRate, NonNegative, Scalar
+from ..core.arguments import Decay, LearningRate, NonNegative, Scalar, StateDType
 from ..core.factory import optimizer
 from ..core.types import GradientTransformation
 from ..transforms.momo import scale_by_momo, scale_by_momo_adam
@@ -16,7 +16,7 @@ def momo(
     weight_decay: NonNegative = 0.0,
     *,
     adaptive_lower_bound: bool = False,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """MoMo: SGD with momentum whose step size the loss chooses: pass `update(..., value=loss)`.
 
@@ -47,7 +47,7 @@ def momo_adam(
     weight_decay: NonNegative = 0.0,
     *,
     adaptive_lower_bound: bool = False,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """MoMo-Adam: Adam whose step size the loss chooses: pass `update(..., value=loss)`.
 

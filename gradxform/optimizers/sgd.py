@@ -1,7 +1,7 @@
 """Stochastic gradient descent, plain, with momentum, and with Nesterov's."""
 
 from ..core import check
-from ..core.arguments import Decay, DType, LearningRate
+from ..core.arguments import Decay, LearningRate, StateDType
 from ..core.factory import optimizer
 from ..core.types import GradientTransformation
 from ..transforms.momentum import scale_by_momentum
@@ -15,7 +15,7 @@ def sgd(
     momentum: Decay | None = None,
     nesterov: bool = False,
     *,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """Gradient descent, with a velocity if `momentum` is given.
 

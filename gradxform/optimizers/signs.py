@@ -1,6 +1,6 @@
 """Optimizers that go by the signs of gradients: sign SGD, Signum, Rprop."""
 
-from ..core.arguments import Decay, DType, LearningRate, Positive
+from ..core.arguments import Decay, LearningRate, Positive, StateDType
 from ..core.factory import optimizer
 from ..core.types import GradientTransformation
 from ..transforms.average import scale_by_ema
@@ -21,7 +21,7 @@ def sign_sgd(learning_rate: LearningRate) -> GradientTransformation:
 
 @optimizer
 def signum(
-    learning_rate: LearningRate, momentum: Decay = 0.9, *, state_dtype: DType | None = None
+    learning_rate: LearningRate, momentum: Decay = 0.9, *, state_dtype: StateDType = None
 ) -> GradientTransformation:
     """Signum: the sign of an average of gradients; with weight decay it is `lion` with b1 = b2.
 
@@ -43,7 +43,7 @@ def rprop(
     *,
     min_scale: Positive = 1e-4,
     max_scale: Positive = 5e3,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """Rprop (iRprop⁻): step sizes that grow and shrink by signs alone; for full batches.
 

@@ -3,11 +3,11 @@
 from ..core.arguments import (
     Count,
     Decay,
-    DType,
     LearningRate,
     Mask,
     NonNegative,
     Positive,
+    StateDType,
     WholeNumber,
 )
 from ..core.factory import optimizer
@@ -31,7 +31,7 @@ def sophia(
     interval: Count = 10,
     seed: WholeNumber = 0,
     mask: Mask = None,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> GradientTransformation:
     """Sophia: momentum over curvature, with decoupled weight decay.
 

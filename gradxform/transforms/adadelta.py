@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..core import numerics, tree
-from ..core.arguments import Decay, DType, NonNegative
+from ..core.arguments import Decay, NonNegative, StateDType
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates
@@ -35,7 +35,7 @@ class ScaleByAdadeltaState(NamedTuple):
 
 @transformation
 def scale_by_adadelta(
-    rho: Decay = 0.95, eps: NonNegative = 1e-6, *, state_dtype: DType | None = None
+    rho: Decay = 0.95, eps: NonNegative = 1e-6, *, state_dtype: StateDType = None
 ) -> InitUpdate:
     """Rescale each coordinate by the size of its past updates over that of its gradients.
 

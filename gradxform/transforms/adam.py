@@ -31,7 +31,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..core import numerics, tree
-from ..core.arguments import Decay, DType, NonNegative
+from ..core.arguments import Decay, NonNegative, StateDType
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates
@@ -54,7 +54,8 @@ def scale_by_adam(
     *,
     eps_root: NonNegative = 0.0,
     nesterov: bool = False,
-    state_dtype: DType | None = None,
+    bias_correction: bool = True,
+    state_dtype: StateDType = None,
 ) -> InitUpdate:
     """Rescale each coordinate to about unit size by Adam's two moments.
 
@@ -66,8 +67,11 @@ def scale_by_adam(
         `eps` is 0.
       eps_root: added to v_t / (1 - b2^t) under the root, in squared units of the gradient.
       nesterov: whether to look one step ahead (NAdam, with a constant momentum; torch's rises).
+      bias_correction: whether the averages are divided by 1 - b^t. Without it, as in the code of
+        the original BERT, the first update is (1 - b1) / sqrt(1 - b2) in size, 3.2 at the defaults.
       state_dtype: dtype of both moments; by default the parameter's, but at least float32.
-        bfloat16 halves the memory, and rounds off most of what b2 = 0.999 changes in v.
+        bfloat16 halves the memory, and rounds off most of what b2 = 0.999 changes in v: v rises
+        with large gradients and never falls again. {"mu": "bfloat16"} stores the first alone so.
 
     Returns:
       A transformation with state `ScaleByAdamState`: 8 bytes a parameter in float32.
@@ -82,6 +86,10 @@ def scale_by_adam(
 
     def update(updates: Updates, state: ScaleByAdamState) -> tuple[Updates, State]:
         t = numerics.increment(state.count)
+
+        def weight(decay: Value, t: Array) -> Value:
+            return numerics.bias_correction(decay, t) if bias_correction else 1.0
+
         updates, mu, nu = tree.lift(
             adam_rule,
             updates,
@@ -90,9 +98,9 @@ def scale_by_adam(
             b1=b1,
             b2=b2,
             eps=eps,
-            c1=numerics.bias_correction(b1, t),
-            c2=numerics.bias_correction(b2, t),
-            c1_next=numerics.bias_correction(b1, numerics.increment(t)) if nesterov else None,
+            c1=weight(b1, t),
+            c2=weight(b2, t),
+            c1_next=weight(b1, numerics.increment(t)) if nesterov else None,
             eps_root=eps_root,
         )
         return updates, ScaleByAdamState(t, mu, nu)
@@ -108,12 +116,12 @@ def adam_rule(
     b1: Value,
     b2: Value,
     eps: Value,
-    c1: Array,
-    c2: Array,
-    c1_next: Array | None = None,
+    c1: Value,
+    c2: Value,
+    c1_next: Value | None = None,
     eps_root: Value = 0.0,
 ) -> tuple[Array, Array, Array]:
-    """(g_t, m_{t-1}, v_{t-1}) -> (u_t, m_t, v_t), with c = 1 - b^t; Nesterov's if c1_next is."""
+    """(g_t, m_{t-1}, v_{t-1}) -> (u_t, m_t, v_t), c = 1 - b^t or 1; Nesterov's if c1_next is."""
     mu = numerics.ema(mu, g, b1)
     nu = numerics.ema(nu, numerics.abs_sq(g), b2)
     mean = mu / c1 if c1_next is None else b1 * mu / c1_next + (1.0 - b1) * g / c1

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..core import numerics, tree
-from ..core.arguments import Decay, DType, NonNegative
+from ..core.arguments import Decay, NonNegative, StateDType
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates
@@ -47,7 +47,7 @@ def scale_by_adan(
     eps: NonNegative = 1e-8,
     *,
     eps_root: NonNegative = 0.0,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> InitUpdate:
     """Rescale each coordinate by Adan's means of gradients and of their changes.
 

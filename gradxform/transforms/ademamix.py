@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..core import numerics, tree
-from ..core.arguments import Decay, DType, NonNegative
+from ..core.arguments import Decay, NonNegative, StateDType
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates
@@ -50,7 +50,7 @@ def scale_by_ademamix(
     eps: NonNegative = 1e-8,
     *,
     eps_root: NonNegative = 0.0,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> InitUpdate:
     """Rescale each coordinate by Adam's second moment, from a fast and a slow mean.
 

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..core import numerics, tree
-from ..core.arguments import Decay, DType, NonNegative
+from ..core.arguments import Decay, NonNegative, StateDType
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates
@@ -43,7 +43,7 @@ def scale_by_adopt(
     eps: NonNegative = 1e-6,
     *,
     clip_exponent: NonNegative | None = 0.25,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> InitUpdate:
     """Average gradients that are each divided by the size of those before it.
 

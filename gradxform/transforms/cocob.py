@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..core import numerics, tree
-from ..core.arguments import DType, NonNegativeNumber, Positive
+from ..core.arguments import NonNegativeNumber, Positive, StateDType
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates
@@ -48,7 +48,7 @@ def scale_by_cocob(
     alpha: Positive = 100.0,
     eps: NonNegativeNumber = 1e-8,
     *,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> InitUpdate:
     """Replace gradients by the way to the next bet (COCOB-Backprop).
 

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..core import check, numerics, tree
-from ..core.arguments import Decay, DType, LearningRate, Mask, NonNegative, PositiveNumber
+from ..core.arguments import Decay, LearningRate, Mask, NonNegative, PositiveNumber, StateDType
 from ..core.factory import transformation
 from ..core.hyperparams import ScalarRule
 from ..core.mask import mask_tree
@@ -66,7 +66,7 @@ def scale_by_dadapt_adam(
     growth_rate: GrowthRate | None = None,
     bias_correction: bool = False,
     mask: Mask = None,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> InitUpdate:
     """Replace gradients by Adam's steps, as long as the estimated distance allows.
 

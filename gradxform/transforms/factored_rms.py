@@ -15,19 +15,32 @@ their zero start, and β_t grows to 1, so that they forget less and less.
 Reference: Shazeer & Stern, 2018, Algorithms 2, 4 and 5, https://arxiv.org/abs/1804.04235
 """
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ..core import numerics, tree
-from ..core.arguments import Count, DType, NonNegative, Positive, WholeNumber
+from ..core import check, numerics, tree
+from ..core.arguments import Count, Decay, NonNegative, StateDType, WholeNumber
 from ..core.factory import transformation
+from ..core.hyperparams import ScalarRule
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates, leaf_wise, no_state
 from .norms import block_rms
+
+DecayRate = Annotated[
+    Any,
+    ScalarRule(
+        check.Interval(
+            low=0.0,
+            low_open=True,
+            high=1.0,
+            hint="It is the power of the step in 1 - β_t; 0.8 is usual.",
+        )
+    ),
+]
 
 
 class FactoredMoment(NamedTuple):
@@ -49,20 +62,26 @@ class ScaleByFactoredRmsState(NamedTuple):
 @leaf_wise
 def scale_by_factored_rms(
     *,
-    decay_rate: Positive = 0.8,
+    decay_rate: DecayRate = 0.8,
+    decay: Decay | None = None,
     eps: NonNegative = 1e-30,
     decay_offset: WholeNumber = 0,
+    factored: bool = True,
     min_dim_size_to_factor: Count = 128,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> InitUpdate:
     """Divide by a root-mean-square of past gradients that is kept as rows and columns.
 
     Args:
-      decay_rate: how fast β_t goes to 1. 0.8 is the paper's; larger remembers more.
+      decay_rate: how fast β_t goes to 1, in (0, 1]. 0.8 is the paper's; larger remembers more.
+      decay: β_t itself in the place of the power of t: a schedule, which should start at 0 since
+        nothing is corrected for the zero start. With a bound, as Zhai et al. (2021) train vision
+        transformers: `lambda step: jnp.minimum(1 - (step + 1.0) ** -0.8, 0.999)`.
       eps: added to the squared gradients, in their units. torch adds nothing there and bounds the
         moments from below instead.
       decay_offset: a step that counts as the first, for a run that goes on with the state of
         another: t = max(step - decay_offset, 1). The steps up to it have β = 0.
+      factored: whether matrices are kept as rows and columns; False keeps a number a parameter.
       min_dim_size_to_factor: the least length of both longest axes; an array with a shorter one
         keeps a number a parameter. torch factors the last two axes of every array.
       state_dtype: dtype of the moments; by default the parameter's, but at least float32.
@@ -75,7 +94,7 @@ def scale_by_factored_rms(
     def init(params: Params) -> ScaleByFactoredRmsState:
         def moment(p: Any) -> Array | FactoredMoment:
             full: Array = tree.zeros_like(p, state_dtype, real=True)
-            if not _is_factored(full.shape, min_dim_size_to_factor):
+            if not (factored and _is_factored(full.shape, min_dim_size_to_factor)):
                 return full
             rows, columns = _two_longest(full.shape)
             # Sums of zeros, because only what is computed follows the sharding of the parameter.
@@ -91,7 +110,7 @@ def scale_by_factored_rms(
             _second_moment_rule,
             updates,
             state.nu,
-            fresh=_fresh(count, decay_offset, decay_rate),
+            fresh=_fresh(count, decay_offset, decay_rate, decay),
             eps=eps,
         )
         return updates, ScaleByFactoredRmsState(count, nu)
@@ -99,14 +118,16 @@ def scale_by_factored_rms(
     return init, update
 
 
-def _fresh(count: Array, decay_offset: int, decay_rate: Value) -> Array:
-    """1 - β_t, with t counted from the offset."""
+def _fresh(count: Array, decay_offset: int, decay_rate: Value, decay: Value | None) -> Value:
+    """1 - β_t, with t counted from the offset where β_t is not given."""
+    if decay is not None:
+        return 1.0 - decay
     t = jnp.maximum(count - decay_offset, 1).astype(numerics.scalar_dtype())
     return t**-decay_rate
 
 
 def _second_moment_rule(
-    g: Array, nu: Array | FactoredMoment, *, fresh: Array, eps: Value
+    g: Array, nu: Array | FactoredMoment, *, fresh: Value, eps: Value
 ) -> tuple[Array, Array | FactoredMoment]:
     """(G_t, moment_{t-1}) -> (U_t, moment_t), with fresh = 1 - β_t."""
     if isinstance(nu, FactoredMoment):
@@ -116,7 +137,7 @@ def _second_moment_rule(
 
 
 def _factored_rule(
-    g: Array, moment: FactoredMoment, *, fresh: Array, eps: Value
+    g: Array, moment: FactoredMoment, *, fresh: Value, eps: Value
 ) -> tuple[Array, FactoredMoment]:
     rows, columns = _two_longest(g.shape)
     square = numerics.abs_sq(g) + eps
@@ -128,7 +149,7 @@ def _factored_rule(
     return u, FactoredMoment(v_row, v_col)
 
 
-def _mean(average: Array, value: Array, fresh: Array) -> Array:
+def _mean(average: Array, value: Array, fresh: Value) -> Array:
     """β average + (1 - β) value; 1 - β is small, and its digits would be lost in β."""
     return (1.0 - fresh) * average + fresh * value
 

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..core import numerics, tree
-from ..core.arguments import Decay, DType, NonNegative
+from ..core.arguments import Decay, NonNegative, StateDType
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates
@@ -39,7 +39,7 @@ def scale_by_laprop(
     b2: Decay = 0.999,
     eps: NonNegative = 1e-15,
     *,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> InitUpdate:
     """Average gradients that are each rescaled to about unit size.
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..core import numerics, tree
-from ..core.arguments import Decay, DType
+from ..core.arguments import Decay, StateDType
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates
@@ -31,7 +31,7 @@ class ScaleByLionState(NamedTuple):
 
 @transformation
 def scale_by_lion(
-    b1: Decay = 0.9, b2: Decay = 0.99, *, state_dtype: DType | None = None
+    b1: Decay = 0.9, b2: Decay = 0.99, *, state_dtype: StateDType = None
 ) -> InitUpdate:
     """Replace each coordinate by the sign of an average of its gradients.
 

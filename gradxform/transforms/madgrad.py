@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..core import numerics, tree
-from ..core.arguments import Decay, DType, LearningRate, NonNegative
+from ..core.arguments import Decay, LearningRate, NonNegative, StateDType
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates
@@ -44,7 +44,7 @@ def scale_by_madgrad(
     momentum: Decay = 0.9,
     eps: NonNegative = 1e-6,
     *,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> InitUpdate:
     """The whole step x_k - x_{k+1} of MADGRAD, whose learning rate is part of its sums.
 

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..core import numerics, tree
-from ..core.arguments import Decay, DType, NonNegative, Positive
+from ..core.arguments import Decay, NonNegative, Positive, StateDType
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates, leaf_wise
@@ -55,7 +55,7 @@ def reduce_gradient_variance(
     b1: Decay = 0.95,
     max_norm: Positive | None = 1.0,
     *,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> InitUpdate:
     """Add to each gradient a part of its change since the step before.
 
@@ -100,7 +100,7 @@ def scale_by_mars(
     gamma: NonNegative = 0.025,
     max_norm: Positive | None = 1.0,
     *,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> InitUpdate:
     """Rescale each coordinate by Adam's moments of the corrected gradients (MARS-AdamW).
 

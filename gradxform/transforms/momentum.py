@@ -19,7 +19,7 @@ from typing import NamedTuple
 from jax import Array
 
 from ..core import tree
-from ..core.arguments import Decay, DType
+from ..core.arguments import Decay, StateDType
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates
@@ -33,7 +33,7 @@ class ScaleByMomentumState(NamedTuple):
 
 @transformation
 def scale_by_momentum(
-    momentum: Decay = 0.9, nesterov: bool = False, *, state_dtype: DType | None = None
+    momentum: Decay = 0.9, nesterov: bool = False, *, state_dtype: StateDType = None
 ) -> InitUpdate:
     """Replace the gradient g by a velocity: v = momentum v + g.
 

@@ -34,7 +34,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..core import check, numerics, tree
-from ..core.arguments import Decay, DType, LearningRate, NonNegative, Scalar
+from ..core.arguments import Decay, LearningRate, NonNegative, Scalar, StateDType
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates
@@ -49,7 +49,7 @@ def scale_by_momo(
     weight_decay: NonNegative = 0.0,
     *,
     adaptive_lower_bound: bool = False,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> InitUpdate:
     """Replace gradients by momentum times the step that the loss asks for (MoMo).
 
@@ -117,7 +117,7 @@ def scale_by_momo_adam(
     weight_decay: NonNegative = 0.0,
     *,
     adaptive_lower_bound: bool = False,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> InitUpdate:
     """Replace gradients by Adam's directions times the step that the loss asks for (MoMo-Adam).
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..core import numerics, tree
-from ..core.arguments import DType, Scalar
+from ..core.arguments import Scalar, StateDType
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates
@@ -33,7 +33,7 @@ class ScaleByOptimisticGradientState(NamedTuple):
 
 @transformation
 def scale_by_optimistic_gradient(
-    alpha: Scalar = 1.0, beta: Scalar = 1.0, *, state_dtype: DType | None = None
+    alpha: Scalar = 1.0, beta: Scalar = 1.0, *, state_dtype: StateDType = None
 ) -> InitUpdate:
     """Add to each gradient beta times its change since the last step.
 

@@ -27,7 +27,15 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..core import numerics, tree
-from ..core.arguments import Decay, DType, LearningRate, Mask, NonNegative, Positive, PositiveNumber
+from ..core.arguments import (
+    Decay,
+    LearningRate,
+    Mask,
+    NonNegative,
+    Positive,
+    PositiveNumber,
+    StateDType,
+)
 from ..core.factory import transformation
 from ..core.mask import mask_tree
 from ..core.numerics import Value
@@ -69,7 +77,7 @@ def scale_by_prodigy(
     bias_correction: bool = False,
     safeguard_warmup: bool = False,
     mask: Mask = None,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> InitUpdate:
     """Replace gradients by Adam's steps, as long as the estimated distance allows (Prodigy).
 

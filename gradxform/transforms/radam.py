@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..core import check, numerics, tree
-from ..core.arguments import Decay, DType, NonNegative
+from ..core.arguments import Decay, NonNegative, StateDType
 from ..core.factory import transformation
 from ..core.hyperparams import ScalarRule
 from ..core.numerics import Value
@@ -53,7 +53,7 @@ def scale_by_radam(
     *,
     eps_root: NonNegative = 0.0,
     threshold: Length = 4.0,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> InitUpdate:
     """Rescale each coordinate by Adam's moments, with the variance of the scale rectified.
 

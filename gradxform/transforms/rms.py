@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..core import numerics, tree
-from ..core.arguments import Decay, DType, NonNegative, NonNegativeNumber
+from ..core.arguments import Decay, NonNegative, NonNegativeNumber, StateDType
 from ..core.factory import transformation
 from ..core.foreign import refuse_state
 from ..core.numerics import Value
@@ -56,7 +56,7 @@ def scale_by_rss(
     eps: NonNegative = 1e-10,
     *,
     eps_root: NonNegative = 0.0,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> InitUpdate:
     """Divide each gradient by the root of the sum of its squares so far (AdaGrad).
 
@@ -108,11 +108,12 @@ def scale_by_rms(
     *,
     centered: bool = False,
     eps_root: NonNegative = 0.0,
-    state_dtype: DType | None = None,
+    initial_accumulator_value: NonNegativeNumber = 0.0,
+    state_dtype: StateDType = None,
 ) -> InitUpdate:
     """Divide each gradient by the root of a moving average of its squares (RMSprop).
 
-    The average starts at zero and is not corrected for it: the first update of a coordinate is
+    The average is not corrected for its start at zero: the first update of a coordinate is
     g / (sqrt(1 - decay) |g|), about 3 for decay 0.9. `scale_by_adam` corrects.
 
     Args:
@@ -121,6 +122,8 @@ def scale_by_rms(
       centered: whether to divide by the standard deviation, |m|² subtracted from the average.
       eps_root: added to the average under the root, in squared units of the gradient, as Graves
         has it. Optax's `eps` is this one, unless `eps_in_sqrt=False`.
+      initial_accumulator_value: v_0, in squared units of the gradient. TensorFlow's is 1, with
+        which the first steps are short; Optax calls it `initial_scale`.
       state_dtype: dtype of the averages; by default the parameter's, but at least float32.
 
     Returns:
@@ -129,7 +132,7 @@ def scale_by_rms(
     """
 
     def init(params: Params) -> ScaleByRmsState | ScaleByCenteredRmsState:
-        nu = tree.zeros_like(params, state_dtype, real=True)
+        nu = tree.zeros_like(params, state_dtype, real=True, fill=initial_accumulator_value)
         if centered:
             return ScaleByCenteredRmsState(tree.zeros_like(params, state_dtype), nu)
         return ScaleByRmsState(nu)

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ..core import check, tree
-from ..core.arguments import DType, Positive
+from ..core.arguments import Positive, StateDType
 from ..core.factory import transformation
 from ..core.hyperparams import ScalarRule
 from ..core.numerics import Value
@@ -50,7 +50,7 @@ def scale_by_rprop(
     eta_plus: Growth = 1.2,
     min_scale: Positive = 1e-4,
     max_scale: Positive = 5e3,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> InitUpdate:
     """Replace each coordinate by its sign times a step size that adapts to its signs.
 

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..core import numerics, tree
-from ..core.arguments import DType
+from ..core.arguments import StateDType
 from ..core.factory import transformation
 from ..core.types import InitUpdate, Params, State, Updates, leaf_wise
 
@@ -36,7 +36,7 @@ class ScaleBySM3State(NamedTuple):
 
 @transformation
 @leaf_wise
-def scale_by_sm3(*, state_dtype: DType | None = None) -> InitUpdate:
+def scale_by_sm3(*, state_dtype: StateDType = None) -> InitUpdate:
     """Divide by the root of an upper bound of AdaGrad's sums, kept for rows and columns only.
 
     A coordinate whose slices have had no gradient has update 0. There is no eps: optax adds 1e-8

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ..core import check, numerics, tree
-from ..core.arguments import Count, Decay, DType, NonNegative, Positive, WholeNumber
+from ..core.arguments import Count, Decay, NonNegative, Positive, StateDType, WholeNumber
 from ..core.branch import for_any
 from ..core.factory import transformation
 from ..core.numerics import Value
@@ -54,7 +54,7 @@ def scale_by_sophia(
     *,
     interval: Count = 10,
     seed: WholeNumber = 0,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> InitUpdate:
     """Divide momentum by curvature and clip the result (Sophia).
 

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..core import numerics, tree
-from ..core.arguments import Decay, DType, NonNegative, NonNegativeNumber
+from ..core.arguments import Decay, NonNegative, NonNegativeNumber, StateDType
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates
@@ -44,7 +44,7 @@ def scale_by_yogi(
     eps_root: NonNegative = 0.0,
     initial_accumulator_value: NonNegativeNumber = 0.0,
     bias_correction: bool = False,
-    state_dtype: DType | None = None,
+    state_dtype: StateDType = None,
 ) -> InitUpdate:
     """Rescale each coordinate by a mean over the root of Yogi's second moment.
 

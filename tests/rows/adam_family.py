@@ -192,6 +192,19 @@ FURTHER = (
     ),
     Row("lamb", {**_RATE, "eps": 1e-3, "eps_root": 1e-2}, variant="eps_root"),
     *(
+        Row(name, {**rate, "initial_accumulator_value": 0.5}, variant="start")
+        for name, rate in (("scale_by_rms", {}), ("rmsprop", _RATE))
+    ),
+    *(
+        Row(name, {**rate, "eps": 1e-3, "bias_correction": False}, variant="uncorrected")
+        for name, rate in (("scale_by_adam", {}), ("adam", _RATE), ("adamw", _RATE))
+    ),
+    *(
+        Row(name, {**rate, "min_dim_size_to_factor": 2, **changes}, variant=next(iter(changes)))
+        for name, rate in (("scale_by_factored_rms", {}), ("adafactor", _RATE))
+        for changes in ({"decay": 0.7}, {"factored": False})
+    ),
+    *(
         Row(name, {**rate, **_MOMENTS, "bias_correction": place}, variant=place)
         for name, rate in (("scale_by_amsgrad", {}), ("amsgrad", _RATE))
         for place in ("before", "after")

@@ -61,10 +61,14 @@ def scale_by_rss(s, g, w, initial_accumulator_value=0.0, eps=1e-10, eps_root=0.0
 
 
 @each_array
-def scale_by_rms(s, g, w, decay=0.9, eps=1e-8, centered=False, eps_root=0.0):
+def scale_by_rms(
+    s, g, w, decay=0.9, eps=1e-8, centered=False, eps_root=0.0, initial_accumulator_value=0.0
+):
     """Graves 2013, equations 38 to 40: n and g there are v and m here; eps there is under the
     root.
     """
+    if not s.started:
+        s.started, s.v = True, initial_accumulator_value
     s.v = decay * s.v + (1 - decay) * abs(g) ** 2
     s.m = decay * s.m + (1 - decay) * g
     variance = s.v - abs(s.m) ** 2 if centered else s.v
@@ -72,13 +76,17 @@ def scale_by_rms(s, g, w, decay=0.9, eps=1e-8, centered=False, eps_root=0.0):
 
 
 @each_array
-def scale_by_adam(s, g, w, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0, nesterov=False):
+def scale_by_adam(
+    s, g, w, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0, nesterov=False, bias_correction=True
+):
     """Kingma & Ba 2015, algorithm 1; Nesterov's form as in Dozat 2016, algorithm 2, with a constant
     μ and without the factor that it puts on v.
     """
     s.t = s.t + 1
     s.m = b1 * s.m + (1 - b1) * g
     s.v = b2 * s.v + (1 - b2) * abs(g) ** 2
+    if not bias_correction:
+        return (b1 * s.m + (1 - b1) * g if nesterov else s.m) / root(s.v, eps, eps_root)
     m_hat = s.m / (1 - b1**s.t)
     if nesterov:
         m_hat = b1 * s.m / (1 - b1 ** (s.t + 1)) + (1 - b1) * g / (1 - b1**s.t)
@@ -108,15 +116,17 @@ def rmsprop(
     eps=1e-8,
     centered=False,
     eps_root=0.0,
+    initial_accumulator_value=0.0,
     momentum=None,
     nesterov=False,
 ):
-    u = scale_by_rms(s.of("squares"), g, w, decay, eps, centered, eps_root)
+    squares = s.of("squares")
+    u = scale_by_rms(squares, g, w, decay, eps, centered, eps_root, initial_accumulator_value)
     return sgd(s.of("velocity"), u, w, learning_rate, momentum, nesterov)
 
 
-def adam(s, g, w, learning_rate, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0):
-    u = scale_by_adam(s, g, w, b1, b2, eps, eps_root)
+def adam(s, g, w, learning_rate, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0, bias_correction=True):
+    u = scale_by_adam(s, g, w, b1, b2, eps, eps_root, bias_correction=bias_correction)
     return {k: -learning_rate * u[k] for k in g}
 
 
@@ -130,10 +140,11 @@ def adamw(
     eps=1e-8,
     weight_decay=0.01,
     eps_root=0.0,
+    bias_correction=True,
     mask=None,
 ):
     """Loshchilov & Hutter 2019, algorithm 2 with α = 1, so that η is the learning rate."""
-    u = scale_by_adam(s, g, w, b1, b2, eps, eps_root)
+    u = scale_by_adam(s, g, w, b1, b2, eps, eps_root, bias_correction=bias_correction)
     lam = decay_of(weight_decay, mask, w)
     return {k: -learning_rate * (u[k] + lam[k] * w[k]) for k in g}
 

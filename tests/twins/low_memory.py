@@ -21,14 +21,22 @@ def factored_axes(shape, smallest):
 
 @each_array
 def scale_by_factored_rms(
-    s, g, w, decay_rate=0.8, eps=1e-30, decay_offset=0, min_dim_size_to_factor=128
+    s,
+    g,
+    w,
+    decay_rate=0.8,
+    decay=None,
+    eps=1e-30,
+    decay_offset=0,
+    factored=True,
+    min_dim_size_to_factor=128,
 ):
     """Shazeer & Stern 2018, algorithms 4 and 5, with β = 1 - t^-decay_rate of section 7.2."""
     s.t = s.t + 1
     t = max(s.t - decay_offset, 1)
-    beta = 1 - t**-decay_rate
+    beta = 1 - t**-decay_rate if decay is None else decay
     square = abs(g) ** 2 + eps
-    axes = factored_axes(g.shape, min_dim_size_to_factor)
+    axes = factored_axes(g.shape, min_dim_size_to_factor) if factored else None
     if axes is None:
         s.v = beta * s.v + (1 - beta) * square
         v = s.v
@@ -58,12 +66,14 @@ def adafactor(
     w,
     learning_rate=None,
     decay_rate=0.8,
+    decay=None,
     eps=1e-30,
     max_rms=1.0,
     min_scale=1e-3,
     momentum=None,
     weight_decay=0.0,
     decay_offset=0,
+    factored=True,
     min_dim_size_to_factor=128,
     mask=None,
 ):
@@ -71,7 +81,7 @@ def adafactor(
     s.t = s.t + 1
     rate = min(1e-2, 1 / math.sqrt(s.t)) if learning_rate is None else learning_rate
     u = scale_by_factored_rms(
-        s.of("v"), g, w, decay_rate, eps, decay_offset, min_dim_size_to_factor
+        s.of("v"), g, w, decay_rate, decay, eps, decay_offset, factored, min_dim_size_to_factor
     )
     if max_rms is not None:
         u = clip_by_block_rms(s, u, w, max_rms)
