@@ -210,7 +210,7 @@ def test_a_folder_that_cannot_be_written_is_refused(
 
 
 @pytest.mark.usefixtures("untrained")
-@pytest.mark.parametrize("package", ["sklearn", "scipy", "rich", "matplotlib", "jinja2"])
+@pytest.mark.parametrize("package", ["sklearn", "scipy", "rich", "matplotlib", "jinja2", "msgspec"])
 def test_without_the_extra_the_command_says_what_to_install(
     package: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -231,7 +231,7 @@ def test_without_a_command_the_known_ones_are_listed(capsys: pytest.CaptureFixtu
 def test_importing_the_library_leaves_the_extra_alone() -> None:
     code = (
         "import sys, gradxform, gradxform.comparison.command\n"
-        "extra = ('sklearn', 'scipy', 'rich', 'matplotlib', 'jinja2')\n"
+        "extra = ('sklearn', 'scipy', 'rich', 'matplotlib', 'jinja2', 'msgspec')\n"
         "print([m for m in extra if m in sys.modules])"
     )
     out, err = started("-c", code).communicate(timeout=100)

@@ -174,12 +174,31 @@ def test_a_file_of_a_later_format_is_refused(saved: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: data.pop("planned"), "`planned` is missing"),
-        (lambda data: data["candidates"][0].pop("dtypes"), "`dtypes` is missing"),
-        (lambda data: data["candidates"][1]["test"].pop(), r"`test` of `best` must have the shape"),
-        (lambda data: data["training"]["seeds"].append(9), r"must have the shape \(3, 6, 11\)"),
-        (lambda data: data["candidates"][0].update(test=[["a"]]), "could not convert"),
-        (lambda data: data.update(task=None), "changed"),
+        (lambda d: d.pop("planned"), "missing required field `planned`"),
+        (lambda d: d["candidates"][0].pop("dtypes"), r"field `dtypes` - at `\$.candidates\[0\]`"),
+        (
+            lambda d: d["candidates"][1]["test"].pop(),
+            r"`\$.candidates\[1\].test` of `best` must have",
+        ),
+        (lambda d: d["candidates"][1]["test"][0].pop(), "1\\].test` must be of one length"),
+        (lambda d: d["training"]["seeds"].append(9), r"must have the shape \(3, 6, 11\)"),
+        (lambda d: d["training"]["seeds"].append(0), "`.*seeds` must hold each value once"),
+        (lambda d: d["training"].update(steps=10**400), r"`int` <= .* - at `\$.training.steps`"),
+        (lambda d: d["candidates"][0].update(test=[["a"]]), r"'a' - at `\$.*\[0\].test\[0\]\[0\]`"),
+        (lambda d: d["candidates"][0].update(name=5), r"Expected `str`, got `int` - at `\$.cand"),
+        (lambda d: d["candidates"][0].update(trials="x"), r"got `str` - at `\$.*\[0\].trials`"),
+        (
+            lambda d: d["candidates"][0]["dtypes"].update(test="9" * 999),
+            r"Invalid enum.*dtypes.test`",
+        ),
+        (lambda d: d["candidates"][0]["evaluated_after_steps"].reverse(), "must rise"),
+        (lambda d: d["candidates"][0]["grid"].update(a=[1.0, 1.0]), "finite numbers, each once"),
+        (lambda d: d["candidates"].reverse(), "in their order, each once"),
+        (lambda d: d["task"].update(metric=False), r"got `bool` - at `\$.task.metric`"),
+        (lambda d: d["task"].update(details=3), r"got `int` - at `\$.task.details`"),
+        (lambda d: d["task"]["examples"].pop("test"), r"field `test` - at `\$.task.examples`"),
+        (lambda d: d["task"]["details"].update(a=json.loads("[" * 200 + "]" * 200)), "100 deep"),
+        (lambda d: d.update(task=None), "changed"),
     ],
 )
 def test_a_file_that_was_changed_is_refused(saved: Path, change: Any, message: str) -> None:

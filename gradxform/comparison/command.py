@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
 # What `pip install "gradxform[compare]"` brings, by the names that are imported.
-_PACKAGES = ("sklearn", "scipy", "rich", "matplotlib", "jinja2")
+_PACKAGES = ("sklearn", "scipy", "rich", "matplotlib", "jinja2", "msgspec")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

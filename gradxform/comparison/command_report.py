@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..core.words import printable
 from .output import Output, Problem
 from .report import notes, table
 from .result import Comparison, load_comparison
@@ -46,7 +47,7 @@ def run_report(options: argparse.Namespace) -> int:
         comparison, output = _opened(options)
     except (Problem, OSError, ValueError) as error:
         reason = f"{options.file}: {error.strerror}." if isinstance(error, OSError) else str(error)
-        print(f"gradxform report: error: {reason}", file=sys.stderr)
+        print(f"gradxform report: error: {printable(reason)}", file=sys.stderr)
         return 2
     print_comparison(comparison)
     output.report(comparison)
@@ -63,7 +64,7 @@ def print_comparison(comparison: Comparison) -> None:
     console.print(table(comparison, console.width))
     console.print()
     for note in notes(comparison):
-        console.print(note, highlight=False, markup=False)
+        console.print(printable(note), highlight=False, markup=False, emoji=False)
 
 
 def _opened(options: argparse.Namespace) -> tuple[Comparison, Output]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..core.extra import require_extra
 from ..core.recipe import FACTORIES
+from ..core.words import printable
 from ..inspection.drawing import STYLES
 from . import panels
 from .diagnose_comparison import diagnose_comparison
@@ -102,6 +103,7 @@ def _rendered(template: str, **context: Any) -> str:
         loader=jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text("utf-8")),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -109,11 +111,18 @@ def _rendered(template: str, **context: Any) -> str:
     return environment.get_template(template).render(context)
 
 
+def _shown(value: Any) -> Any:
+    """What a template writes: text of others without control characters, markup as it is."""
+    if isinstance(value, str) and not hasattr(value, "__html__"):
+        return printable(value, keep="\n\t")
+    return value
+
+
 def _marked_code(text: str) -> Any:
     """A sentence as HTML, with what stands between backticks as code."""
     from markupsafe import Markup, escape
 
-    parts = str(escape(text)).split("`")
+    parts = str(escape(printable(text, keep="\n"))).split("`")
     marked = [f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts)]
     return Markup("".join(marked))
 

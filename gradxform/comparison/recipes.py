@@ -7,9 +7,10 @@ from typing import Any, NoReturn
 import optax
 
 from ..core.recipe import FACTORIES
+from ..core.words import printable
 from ..inspection.config import from_config, to_config
 from ..inspection.config_reader import Functions
-from .candidate import Optimizer
+from .candidate import Candidate, Optimizer
 from .runs import CandidateResult
 
 RECORD = ("recipe", "factory", "config", "chosen_recipe", "chosen_config")
@@ -39,7 +40,7 @@ class WrittenTransformation(optax.GradientTransformationExtraArgs):  # type: ign
         return new
 
     def __repr__(self) -> str:
-        return str(self.record["recipe"])
+        return printable(self.record["recipe"], keep="\n")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, WrittenTransformation) and self.record == other.record
@@ -88,20 +89,26 @@ def recipe_record(result: CandidateResult, steps: int) -> dict[str, Any]:
     }
 
 
-def read_recipe(record: Mapping[str, Any], functions: Functions | None) -> Optimizer:
+def read_recipe(
+    record: Mapping[str, Any], grid: Mapping[str, Any], functions: Functions | None
+) -> Optimizer:
     """The optimizer of a record; of one that cannot be built, what prints as it did.
 
     Args:
-      record: what `recipe_record` returned, and maybe more.
+      record: what `recipe_record` returned.
+      grid: the values that were tried, by the names that a function must take.
       functions: functions and factories that are not of this library, by name.
     """
     known = {**FACTORIES, **(functions or {})}
     try:
         if record["config"] is not None:
             return from_config(record["config"], functions=functions)
-    except ValueError:
-        return WrittenTransformation(record)
-    return known.get(record["factory"] or record["recipe"]) or WrittenTransformation(record)
+        made = known.get(record["factory"] or record["recipe"])
+        if made is not None:
+            return Candidate(record["recipe"], made, grid).transformation
+    except (TypeError, ValueError):
+        pass
+    return WrittenTransformation(record)
 
 
 def chosen_transformation(
@@ -118,7 +125,10 @@ def chosen_transformation(
     """
     made, setting = result.candidate.transformation, result.chosen_setting
     if not isinstance(made, optax.GradientTransformation):
-        return result.candidate.built(setting, steps)
+        try:
+            return result.candidate.built(setting, steps)
+        except Exception:  # what a file calls by name need not be what it was
+            return None
     config = _config(made)
     if config is None:
         return None

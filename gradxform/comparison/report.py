@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..core.extra import missing_of, require_extra
+from ..core.words import printable
 from . import statistics
 from .runs import CandidateResult, Outcome
 
@@ -72,7 +73,7 @@ def plain_table(comparison: Outcome, width: int = 100) -> str:
     c = comparison
     if not c.results or missing_of("rich", "scipy"):
         done = f"{len(c.results)} of {len(c.planned)} candidates"
-        return f"<Comparison on {title(c)}: {done} finished ({', '.join(c.planned)})>"
+        return printable(f"<Comparison on {title(c)}: {done} finished ({', '.join(c.planned)})>")
     from rich.console import Console
 
     console = Console(width=width, color_system=None, force_terminal=False)
@@ -146,8 +147,10 @@ def _drawn(
     from rich.text import Text
 
     out = Table(
-        title=title(comparison),
-        caption=f"Not shown: {', '.join(c.name for c in left_out)}." if left_out else None,
+        title=Text(printable(title(comparison))),
+        caption=Text(f"Not shown: {', '.join(printable(c.name) for c in left_out)}.")
+        if left_out
+        else None,
         box=box.SIMPLE_HEAD,
         padding=(0, space) if space else 0,
         pad_edge=False,
@@ -156,10 +159,12 @@ def _drawn(
     shown = [c for c in columns if c is not None and c not in left_out]
     for column in shown:
         text = column in (columns.optimizer, columns.mark)
-        out.add_column(column.header, overflow="fold", justify="left" if text else "right")
+        header = Text(printable(column.header, keep="\n"))
+        out.add_column(header, overflow="fold", justify="left" if text else "right")
     last = len(comparison.ranking) - 1
     for row, cells in enumerate(zip(*(c.cells for c in shown), strict=True)):
-        out.add_row(*map(Text, cells), end_section=row == last, style="dim" if row > last else None)
+        texts = [Text(printable(cell)) for cell in cells]
+        out.add_row(*texts, end_section=row == last, style="dim" if row > last else None)
     return out
 
 

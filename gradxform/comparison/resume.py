@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..core import check
+from ..core.words import printable
 from .candidate import Candidate
 from .recipes import recipe_text
 from .runs import CandidateResult, Outcome
@@ -73,7 +74,7 @@ def kept_results(
 def resumed_environment(earlier: Outcome, now: Mapping[str, Any]) -> dict[str, Any]:
     """The environment of a comparison that goes on: begun then, and resumed now."""
     resumed = [*earlier.environment.get("resumed", ()), now["date"]]
-    return {**now, "date": earlier.environment["date"], "resumed": resumed}
+    return {**now, "date": earlier.environment.get("date", ""), "resumed": resumed}
 
 
 def _differences(earlier: Outcome, now: Outcome) -> Iterator[str]:
@@ -107,7 +108,7 @@ def _difference(words: str, then: Any, now: Any) -> Iterator[str]:
 
 def _text(value: Any) -> str:
     if isinstance(value, str):
-        return " ".join(value.split())
+        return printable(" ".join(value.split()))
     if isinstance(value, tuple):
-        return ", ".join(map(str, value))
+        return printable(", ".join(map(str, value)))
     return check.brief(value)

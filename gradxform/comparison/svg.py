@@ -5,6 +5,7 @@ import io
 import re
 from typing import TYPE_CHECKING, Any
 
+from ..core.words import printable
 from ..inspection.drawing import STYLES
 
 if TYPE_CHECKING:
@@ -37,10 +38,8 @@ def svg(figure: "Figure", label: str) -> str:
     body = re.sub(r"font: [^;\"]*px [^;\"]*", _font, body)
     body = re.sub(r"#[0-9a-f]{6}", lambda found: _color(found[0]), body)
     body = re.sub(r"\s*\n\s*", "\n", body)
-    return (
-        f'<svg class="gx-plot" viewBox="{box[1]}" role="img" aria-label="{html.escape(label)}">'
-        f"{body}</svg>"
-    )
+    label = html.escape(printable(label))
+    return f'<svg class="gx-plot" viewBox="{box[1]}" role="img" aria-label="{label}">{body}</svg>'
 
 
 def _font(found: "re.Match[str]") -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, overload
 
 from ..core import check
+from ..core.words import printable
 
 Severity = Literal["error", "warning", "hint"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "hint")
@@ -93,7 +94,7 @@ class Diagnosis(Sequence[Finding]):
             names = ", ".join(name.replace("_", " ") for name in self.checked)
             parts[0] = "\n".join([f"{head}:", *_wrapped(names)])
         parts += ["\n".join(_wrapped(note, "note: ")) for note in self.notes]
-        return "\n\n".join(parts)
+        return printable("\n\n".join(parts), keep="\n")
 
 
 Rule = Callable[[Any], Iterable[Finding]]
