@@ -89,12 +89,21 @@ def params_of(shapes: Shapes, dtype: str, mesh: Any, layout: str) -> dict[str, A
     }
     if layout != "fully sharded":
         return params
-    # The parameters lie where a buffer of their shape would.
-    places = gx.state_sharding(gx.scale_by_momentum(), params, mesh, zero_axis="data").trace
-    return {
-        name: jax.ShapeDtypeStruct(p.shape, p.dtype, sharding=places[name])
-        for name, p in params.items()
+    # The parameters lie where a buffer of their shape would; stacked ones are split like one of
+    # their layers where that can be, because a scan over layers split over devices gathers all.
+    layers = {
+        name: _shaped(p, p.shape[name.startswith("layers/") :], whole) for name, p in params.items()
     }
+    places = gx.state_sharding(gx.scale_by_momentum(), layers, mesh, zero_axis="data").trace
+    placed = {}
+    for name, p in params.items():
+        spec = (None,) * (len(p.shape) - len(layers[name].shape)) + tuple(places[name].spec)
+        placed[name] = _shaped(p, p.shape, NamedSharding(mesh, PartitionSpec(*spec)))
+    return placed
+
+
+def _shaped(like: Any, shape: tuple[int, ...], place: NamedSharding) -> Any:
+    return jax.ShapeDtypeStruct(shape, like.dtype, sharding=place)
 
 
 def plan(tx: gx.GradientTransformation, shapes: Shapes, dtype: str, mesh: Any, layout: str) -> Plan:

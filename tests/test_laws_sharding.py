@@ -136,13 +136,7 @@ def eager_init(tx: gx.GradientTransformation, params: Any) -> Any:
         (compiled_init, False),
         (compiled_init, True),
         (eager_init, True),
-        pytest.param(
-            eager_init,
-            False,
-            marks=pytest.mark.xfail(
-                strict=True, reason="scalars made without a mesh in scope lie on one device"
-            ),
-        ),
+        (eager_init, False),
     ],
     ids=["compiled-outside", "compiled-set_mesh", "eager-set_mesh", "eager-outside"],
 )

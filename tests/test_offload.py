@@ -69,6 +69,15 @@ def test_donated_steps_with_a_state_that_is_split(kind, zero_axis):
     assert_equal(after[TX], after[INNER])
 
 
+def test_bytes_in_the_memory_of_the_host_are_counted_apart():
+    mesh, (params, _) = jax.make_mesh((8,), ("data",)), problem()
+    inside, hosted = (gx.state_bytes(tx, params, mesh) for tx in (INNER, TX))
+    arrays = 2 * 4 * (16 * 64 + 64)
+    assert (inside.per_device - hosted.per_device, hosted.on_host) == (arrays, arrays)
+    assert (inside.total, inside.on_host) == (hosted.total, 0)
+    assert not any("mu['w']" in path for path in hosted.whole)
+
+
 def test_the_train_step_takes_it():
     params, batch = {"w": normal((8, 3))}, normal((16, 8))
 

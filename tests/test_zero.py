@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from compiled import compile_named, instructions, unaliased
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
-from problems import assert_close, normal
+from problems import assert_close, every_row, normal
 from test_state_sharding import (
     ADAMW,
     assert_placed,
@@ -129,3 +129,51 @@ def test_parameters_on_other_devices_are_named():
     shardings = gx.state_sharding(ADAMW, elsewhere, mesh, zero_axis="data")
     with pytest.raises(ValueError, match=r"lies on the devices \[3\].*jax\.device_put"):
         gx.TrainState.create(ADAMW, elsewhere, sharding=shardings)
+
+
+@every_row
+def test_every_state_can_be_spread_on_an_explicit_mesh(row):
+    """Types alone: there the shardings are a part of them, so that nothing need be compiled."""
+    mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Explicit,) * 2)
+    tx = row.build()
+    params = {
+        name: jax.ShapeDtypeStruct(shape, jnp.float32, sharding=NamedSharding(mesh, spec))
+        for name, shape, spec in (("w", (64, 32), P(None, "model")), ("b", (5,), P()))
+    }
+    for zero_axis in ("data", ("data", "model")):
+        places = gx.state_sharding(tx, params, mesh, zero_axis)
+        state = jax.tree.map(
+            lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
+            jax.eval_shape(tx.init, params),
+            places,
+        )
+
+        def step(params, state, grads):
+            updates, state = tx.update(grads, state, params, **row.extra)
+            return gx.apply_updates(params, updates), state
+
+        after = jax.eval_shape(step, params, state, params)
+        for x, before in zip(jax.tree.leaves(after), jax.tree.leaves((params, state)), strict=True):
+            spec = P() if x.sharding is None else x.sharding.spec
+            assert spec_of(spec, x) == spec_of(before.sharding.spec, x), row
+
+
+def spec_of(spec, x):
+    return tuple(spec) + (None,) * (x.ndim - len(spec))
+
+
+@every_mode
+def test_over_two_mesh_axes(kind):
+    mesh, (params, grads) = mesh_of(kind), problem()
+    expected = trained(ADAMW, params, jax.jit(ADAMW.init)(params), grads)
+    params = jax.device_put(problem()[0], NamedSharding(mesh, P()))
+    axes = ("data", "model")
+    for tx in (ADAMW, gx.adafactor(0.1, min_dim_size_to_factor=16)):
+        shardings = gx.state_sharding(tx, params, mesh, zero_axis=axes)
+        specs = {place.spec for place in jax.tree.leaves(shardings)}
+        assert P(axes) in specs or P(axes, None) in specs
+    shardings = gx.state_sharding(ADAMW, params, mesh, zero_axis=axes)
+    state = jax.jit(ADAMW.init, out_shardings=shardings)(params)
+    after = trained(ADAMW, params, state, grads, like=(params, state))
+    assert_placed(after[1], shardings)
+    assert_close(jax.device_get(after), jax.device_get(expected), rtol=2e-5)

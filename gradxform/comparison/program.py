@@ -22,12 +22,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..core import random_keys
 from ..core.types import Params
 from ..training.train_state import TrainState
 from .candidate import Candidate
 from .model import Model
 from .task import Data
 
+_OF_OPTIMIZER = 2**32 - 1  # folded into a run's key, for the optimizer's own random numbers
 _LOSS_BATCHES = 50  # that tell the loss over a training set
 
 # The networks' axes in a `TrainState`: all settings of a seed have its key, and all a step.
@@ -158,6 +160,7 @@ class Program:
 
         def one(params: Params, model_state: Any, key: Any, setting: Any) -> TrainState:
             opt_state = candidate.start(setting, self.steps, params)
+            opt_state = random_keys.of_run(opt_state, jax.random.fold_in(key, _OF_OPTIMIZER))
             return self.model.start(params, model_state, opt_state, key)
 
         # Apart from the keys that order the batches, which are folded with numbers from 0 on.

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.custom_batching import custom_vmap
 
-from . import check
+from . import check, mesh
 
 
 @jax.custom_jvp
@@ -61,6 +61,8 @@ def when(
     due = jnp.asarray(due)  # NumPy, where a restored state holds NumPy counters
     if not check.is_traced(due) and due.is_fully_addressable:
         return (work if bool(due) else otherwise)(*operands)
+
+    work, otherwise = mesh.of_one_type((work, otherwise), operands)
 
     def taken(*operands: Any) -> Any:
         return _of_members(due, work(*operands), otherwise(*operands))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import check
+from . import check, mesh
 from .repeated import alike, each
 
 # A real number in a rule: a Python float (a constant) or a 0-d array.
@@ -66,10 +66,10 @@ def filled_like(x: jax.Array, value: Any) -> jax.Array:
     """An array like `x`, in shape, dtype and sharding, that holds `value` everywhere.
 
     Computed from `x`, because only a computed result follows its sharding under `jit` in both of
-    JAX's sharding modes; the compiled program does not read `x`.
+    JAX's sharding modes. (A selection between two numbers would do until JAX 0.12, which forgets
+    the sharding of the condition.) The compiled program does not read `x`.
     """
-    value = jnp.asarray(value, x.dtype)
-    return jnp.where(x == x, value, value)
+    return jnp.where((x != x) & False, x, jnp.asarray(value, x.dtype))
 
 
 def ema(average: Value, value: Value, decay: Value) -> Value:
@@ -176,7 +176,7 @@ def _over_shards(sums: list[jax.Array], axes: tuple[str, ...]) -> list[jax.Array
         _require_tracked(axis)
     groups: dict[tuple[str, ...], list[jax.Array]] = {}
     for x in sums:
-        split = _varying(x)
+        split = mesh.varying(x)
         groups.setdefault(tuple(axis for axis in axes if axis in split), []).append(x)
     psum: Any = jax.lax.psum
     return [
@@ -195,17 +195,10 @@ def _require_tracked(axis: str) -> None:
             "one, sums are over whole arrays, whatever their sharding: leave `axis_name` out."
         ) from None
     check.require(
-        axis in _varying(index),
+        axis in mesh.varying(index),
         f"`axis_name={axis!r}`: which arrays are split over the axis, and which every device has "
         "whole, is known inside of `jax.shard_map(..., check_vma=True)` only, its default.",
     )
-
-
-def _varying(x: jax.Array) -> frozenset[str]:
-    """The axes of a `shard_map` along which the devices may hold different values of x."""
-    kind: Any = jax.typeof(x)
-    kind = getattr(kind, "manual_axis_type", kind)  # JAX 0.10.0 and 0.10.1 have it in the type
-    return frozenset(kind.varying if hasattr(kind, "varying") else kind.vma)
 
 
 # Leaves of at most so many elements are added to each other before they are summed, so many at a

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import keystr, tree_flatten_with_path
 
-from . import check, numerics
+from . import check, mesh, numerics
 from .repeated import each
 
 
@@ -94,15 +94,25 @@ def _applied(
 ) -> Any:
     """The rule's results for one leaf: the update widened, the buffers in their own dtypes."""
     precision = _precision(leaf.g, leaf.p, *leaf.buffers)
+    g, p = (_where_the_buffer_is(x, leaf.buffers) for x in (leaf.g, leaf.p))
     out = rule(
-        numerics.at_precision(leaf.g, precision),
+        numerics.at_precision(g, precision),
         *jax.tree.map(lambda x: numerics.at_precision(x, precision), leaf.buffers),
-        **({"p": numerics.at_precision(leaf.p, precision)} if has_params else {}),
+        **({"p": numerics.at_precision(p, precision)} if has_params else {}),
         **leaf.beside,
         **{name: _at_precision_of(scalar, precision) for name, scalar in scalars.items()},
     )
     u, *after = out if leaf.buffers else (out,)
     return (u, *jax.tree.map(lambda x, old: x.astype(old.dtype), after, leaf.buffers))
+
+
+def _where_the_buffer_is(x: Any, buffers: list[Any]) -> Any:
+    """A gradient or parameter split as the first buffer is that has its shape."""
+    if isinstance(x, jax.Array):
+        for buffer in buffers:
+            if isinstance(buffer, jax.Array) and buffer.shape == x.shape:
+                return mesh.like(x, buffer)
+    return x
 
 
 def _precision(*arrays: Any) -> np.dtype[Any]:

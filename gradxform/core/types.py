@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 import jax
 import optax
 
-from . import check, tree
+from . import check, mesh, position, tree
 from .display import Displayed
 from .recipe import Recipe, rebuild, render
 
@@ -64,8 +64,10 @@ class Init(_Function):
     """`init(params) -> state`."""
 
     def __call__(self, params: Params) -> State:
-        """The state before the first step."""
-        return self.function(params)
+        """The state before the first step, on the mesh of the parameters where they have one."""
+        with position.of_part(len(self.parts)) as is_whole:
+            state = self.function(params)
+        return mesh.beside(params, state) if is_whole else state
 
     def __repr__(self) -> str:
         return f"{self.recipe!r}.init"

@@ -27,24 +27,27 @@ from jax.tree_util import keystr, tree_flatten_with_path
 
 from ..core import check
 from ..core.types import Params, State, require_transformation
-from .specs import Owners, Spec, axes_of, named, own_spec, require_axis, spread, with_axis
+from .specs import Owners, Spec, axes_of, named, names_of, own_spec, require_axis, spread, with_axes
 
 _CALL = "state_sharding(tx, params, mesh, zero_axis)"
+
+_HOST = "pinned_host"
 
 
 class StateBytes(NamedTuple):
     """Memory of a state."""
 
     total: int  # bytes of all of it, each number counted once
-    per_device: int  # bytes that one device holds
+    per_device: int  # bytes in the memory of one device
     whole: dict[str, int]  # bytes of what every device holds as a whole, by its path in the state
+    on_host: int = 0  # bytes in the host's memory for one device, as `offload_to_host` puts them
 
 
 def state_sharding(
     tx: optax.GradientTransformation,
     params: Params,
     mesh: Mesh | AbstractMesh,
-    zero_axis: str | None = None,
+    zero_axis: str | tuple[str, ...] | None = None,
 ) -> Any:
     """The shardings of a whole optimizer state, and its spreading over one mesh axis (ZeRO-1).
 
@@ -59,10 +62,11 @@ def state_sharding(
 
     With `zero_axis`, the buffers of a parameter are split over that axis besides: along the first
     axis of the array that is whole and that the devices divide, else along the first one whose
-    pieces they divide. Parameters of fewer than 1,024 numbers, those that nothing divides, and
-    those that are split over that axis themselves keep their places; `state_bytes` names what
-    stays whole. For the update to be computed in pieces and the parameters to stay where they
-    are, give the places to the step: `make_train_step(loss_fn, tx, like=state)`,
+    pieces they divide. Several mesh axes go to one axis of the array together, or where their
+    product divides none, one by one. Parameters of fewer than 1,024 numbers, those that nothing
+    divides, and those that are split over that axis themselves keep their places; `state_bytes`
+    names what stays whole. For the update to be computed in pieces and the parameters to stay
+    where they are, give the places to the step: `make_train_step(loss_fn, tx, like=state)`,
     `make_update_step(tx, like=(params, state))`.
 
     Args:
@@ -71,7 +75,7 @@ def state_sharding(
         counts as replicated.
       mesh: the devices; for planning an `AbstractMesh`. Parameters on another mesh are taken by
         the names of its axes.
-      zero_axis: a mesh axis, usually the one that the batch is split over.
+      zero_axis: a mesh axis, usually the one that the batch is split over, or a tuple of them.
 
     Returns:
       A tree like `tx.init(params)` of `NamedSharding`s, for `jax.jit(out_shardings=)`,
@@ -90,7 +94,7 @@ def state_bytes(
     tx: optax.GradientTransformation,
     params: Params,
     mesh: Mesh | AbstractMesh,
-    zero_axis: str | None = None,
+    zero_axis: str | tuple[str, ...] | None = None,
 ) -> StateBytes:
     """The memory that a state takes when it lies as `state_sharding` says; nothing is allocated.
 
@@ -98,11 +102,12 @@ def state_bytes(
       tx: the optimizer.
       params: the parameters, or `jax.ShapeDtypeStruct`s with `sharding=`.
       mesh: the devices; for planning an `AbstractMesh`.
-      zero_axis: a mesh axis.
+      zero_axis: a mesh axis, or a tuple of them.
 
     Returns:
-      Bytes: `total`, `per_device`, and `whole`, those of each array of the state that every
-      device holds as a whole, by path.
+      Bytes: `total`; `per_device`, in the memory of one device; `whole`, those of each array of
+      the state that every device holds as a whole, by path; and `on_host`, what lies in the
+      host's memory for one device (`offload_to_host`) and not in its own.
 
     Raises:
       ValueError: as `state_sharding`.
@@ -110,16 +115,19 @@ def state_bytes(
     require_transformation("state_bytes", "`tx`", tx)
     with check.calling("state_bytes(tx, params, mesh, zero_axis)"):
         state, shardings = _state(tx, params, mesh, zero_axis)
-    total = per_device = 0
+    total = per_device = on_host = 0
     whole: dict[str, int] = {}
     places = jax.tree.leaves(shardings)
     for (path, x), place in zip(tree_flatten_with_path(state)[0], places, strict=True):
         each = math.prod(place.shard_shape(x.shape)) * x.dtype.itemsize
         total += math.prod(x.shape) * x.dtype.itemsize
+        if place.memory_kind == _HOST:
+            on_host += each
+            continue
         per_device += each
         if place.is_fully_replicated:
             whole[keystr(path)] = each
-    return StateBytes(total, per_device, whole)
+    return StateBytes(total, per_device, whole, on_host)
 
 
 def gradient_sharding(params: Params, state: State) -> tuple[NamedSharding | None, ...]:
@@ -154,28 +162,32 @@ def gradient_sharding(params: Params, state: State) -> tuple[NamedSharding | Non
             return None
         mesh = parts[index][0].mesh
         own = own_spec(*leaves[index], mesh)
-        more = {name for place in parts[index] for name in axes_of(place.spec)} - axes_of(own)
-        if len(more) != 1:
+        found = dict.fromkeys(name for place in parts[index] for name in names_of(place.spec))
+        more = tuple(name for name in found if name not in axes_of(own))
+        if not more:
             return None
-        spec = with_axis(tuple(jnp.shape(leaves[index][1])), own, mesh, more.pop())
+        spec = with_axes(tuple(jnp.shape(leaves[index][1])), own, mesh, more)
         return named(mesh, spec)
 
     return tuple(whole.get(index) or derived(index) for index in range(len(leaves)))
 
 
-def _state(tx: Any, params: Params, mesh: Any, zero_axis: str | None) -> tuple[Any, Any]:
+def _state(
+    tx: Any, params: Params, mesh: Any, zero_axis: str | tuple[str, ...] | None
+) -> tuple[Any, Any]:
     """The abstract state and its shardings."""
     check.require(
         isinstance(mesh, Mesh | AbstractMesh),
         f"`mesh` must be a mesh, as `jax.make_mesh` makes it; got {check.brief(mesh)}.",
     )
-    if zero_axis is not None:
-        require_axis(mesh, zero_axis, "`zero_axis`")
+    axes = () if zero_axis is None else tuple(names_of((zero_axis,)))
+    for name in axes:
+        require_axis(mesh, name, "`zero_axis`")
     leaves, _ = tree_flatten_with_path(params)
     specs = [own_spec(path, p, mesh) for path, p in leaves]
     state, types = _traced(tx, params, specs, mesh, mesh.axis_types)
-    if zero_axis is not None:
-        specs = spread(leaves, specs, mesh, zero_axis)
+    if axes:
+        specs = spread(leaves, specs, mesh, axes)
     explicit = (AxisType.Explicit,) * len(mesh.axis_names)  # shardings are a part of the types
     typed, precise = _traced(tx, params, specs, mesh, explicit)
     # `bucket` does not join arrays that it sees to be split; what counts is what it will see.
@@ -191,7 +203,7 @@ def _state(tx: Any, params: Params, mesh: Any, zero_axis: str | None) -> tuple[A
             spec = specs[owner]  # where `init` forgot, as `jnp.zeros(p.shape)` does
         on_host = of_init.memory_space == jax.memory.Space.Host
         place = named(mesh, spec)
-        shardings.append(place.with_memory_kind("pinned_host") if on_host else place)
+        shardings.append(place.with_memory_kind(_HOST) if on_host else place)
     return state, jax.tree.unflatten(jax.tree.structure(state), shardings)
 
 

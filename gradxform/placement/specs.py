@@ -66,14 +66,14 @@ def own_spec(path: Any, p: Any, mesh: Any) -> Spec:
     return spec
 
 
-def spread(leaves: Any, specs: list[Spec], mesh: Any, zero_axis: str) -> list[Spec]:
-    """The entries with the axis in them, where there is a place for it."""
+def spread(leaves: Any, specs: list[Spec], mesh: Any, zero_axis: tuple[str, ...]) -> list[Spec]:
+    """The entries with the axes in them, where there is a place for them."""
     shapes = [tuple(jnp.shape(p)) for _, p in leaves]
     found = [
-        with_axis(shape, spec, mesh, zero_axis) for shape, spec in zip(shapes, specs, strict=True)
+        with_axes(shape, spec, mesh, zero_axis) for shape, spec in zip(shapes, specs, strict=True)
     ]
-    if leaves and not any(zero_axis in axes_of(spec) for spec in found):
-        n = mesh.shape[zero_axis]
+    if leaves and not any(axes_of(spec) & {*zero_axis} for spec in found):
+        n = math.prod(mesh.shape[name] for name in zero_axis)
         index = max(range(len(leaves)), key=lambda i: math.prod(shapes[i]))
         path = leaves[index][0]
         small = math.prod(shapes[index]) < LEAST
@@ -82,25 +82,41 @@ def spread(leaves: Any, specs: list[Spec], mesh: Any, zero_axis: str) -> list[Sp
             if small
             else f"has shape {shapes[index]}, and {n} devices divide none of its axes"
         )
+        shown = zero_axis if len(zero_axis) > 1 else zero_axis[0]
         raise check.Refusal(
-            f"`zero_axis={zero_axis!r}` would split nothing: {named_leaf(path)} is the largest, "
+            f"`zero_axis={shown!r}` would split nothing: {named_leaf(path)} is the largest, "
             f"and it {reason}. Leave `zero_axis` out"
             + ("." if small else ", take a mesh axis that divides it, or pad it.")
         )
     return found
 
 
-def with_axis(shape: tuple[int, ...], spec: Spec, mesh: Any, zero_axis: str) -> Spec:
-    """The entries of an array with the axis in the first place it fits, or as they are."""
-    if zero_axis in axes_of(spec) or math.prod(shape) < LEAST:
+def with_axes(shape: tuple[int, ...], spec: Spec, mesh: Any, names: tuple[str, ...]) -> Spec:
+    """The entries of an array with these mesh axes in the first place that they fit together.
+
+    Where there is none, each stands in the first place that it fits, if there is one.
+    """
+    missing = tuple(name for name in names if name not in axes_of(spec))
+    if not missing or math.prod(shape) < LEAST:
         return spec
+    together = _with(shape, spec, mesh, missing)
+    if together is not None:
+        return together
+    for name in missing if len(missing) > 1 else ():
+        alone = _with(shape, spec, mesh, (name,))
+        spec = spec if alone is None else alone
+    return spec
+
+
+def _with(shape: tuple[int, ...], spec: Spec, mesh: Any, names: tuple[str, ...]) -> Spec | None:
+    pieces = math.prod(mesh.shape[name] for name in names)
     # Whole axes first: a piece is then a block of the array, as a rule in one stretch of memory.
     order = sorted(range(len(shape)), key=lambda i: (bool(_names(spec[i])), i))
     for i in order:
-        if shape[i] % (_pieces(spec[i], mesh) * mesh.shape[zero_axis]) == 0:
-            names = (*_names(spec[i]), zero_axis)
-            return (*spec[:i], names if len(names) > 1 else zero_axis, *spec[i + 1 :])
-    return spec
+        if shape[i] % (_pieces(spec[i], mesh) * pieces) == 0:
+            entry = (*_names(spec[i]), *names)
+            return (*spec[:i], entry if len(entry) > 1 else entry[0], *spec[i + 1 :])
+    return None
 
 
 def require_axis(mesh: Any, name: str, what: str) -> None:
@@ -115,12 +131,17 @@ def require_axis(mesh: Any, name: str, what: str) -> None:
 def _names(entry: Any) -> tuple[str, ...]:
     if entry is None or entry is PartitionSpec.UNCONSTRAINED:
         return ()
-    return entry if isinstance(entry, tuple) else (entry,)
+    return tuple(entry) if isinstance(entry, tuple | list) else (entry,)
 
 
 def axes_of(spec: Any) -> set[str]:
     """The mesh axes in the entries."""
-    return {name for entry in spec for name in _names(entry)}
+    return {*names_of(spec)}
+
+
+def names_of(spec: Any) -> list[str]:
+    """The mesh axes in the entries, in order."""
+    return [name for entry in spec for name in _names(entry)]
 
 
 def _pieces(entry: Any, mesh: Any) -> int:

@@ -17,7 +17,7 @@ from ..core import check, numerics, tree
 from ..core.arguments import NonNegative, WholeNumber
 from ..core.factory import transformation
 from ..core.numerics import Value
-from ..core.random_keys import keys_like
+from ..core.random_keys import keys_like, own_seed
 from ..core.types import InitUpdate, Params, State, Updates
 
 
@@ -25,7 +25,7 @@ class AddGradientNoiseState(NamedTuple):
     """Where the random numbers are: the noise is a function of these two and the array."""
 
     count: Array  # type: ignore[assignment]  # t: int32, steps taken so far
-    seed: Array  # int32: the seed; a batch of them gives a batch of runs under `jax.vmap`
+    seed: Array  # int32: mixed with the block's place; a batch gives a batch of runs under `vmap`
 
 
 @transformation
@@ -34,8 +34,12 @@ def add_gradient_noise(
 ) -> InitUpdate:
     """Add normal noise whose variance falls with the steps: eta / (1 + t)^gamma.
 
-    Each step and each array has numbers of its own, the same in every run with the same seed, and
-    the same up to rounding in every dtype. Of a complex array the real and the imaginary parts
+    Each step, each array by its path and each block by its place (in a chain, in the groups of a
+    `partition`) has numbers of its own, the same in every run with the same seed, on one device or
+    many, and the same up to rounding in every dtype. In a comparison they differ between seeds.
+    Optax's `chain` tells no block its place: there two of them need seeds of their own. Inside of
+    `jax.shard_map` an array is the shard that a device sees, and all shards have the same numbers.
+    Of a complex array the real and the imaginary parts
     share the variance.
 
     Args:
@@ -54,7 +58,7 @@ def add_gradient_noise(
 
     def init(params: Params) -> AddGradientNoiseState:
         del params
-        return AddGradientNoiseState(jnp.zeros((), jnp.int32), jnp.full((), seed, jnp.int32))
+        return AddGradientNoiseState(jnp.zeros((), jnp.int32), own_seed(seed))
 
     def update(updates: Updates, state: AddGradientNoiseState) -> tuple[Updates, State]:
         count = numerics.increment(state.count)

@@ -26,6 +26,7 @@ from ..core.arguments import Count, Decay, NonNegative, Positive, StateDType, Wh
 from ..core.branch import for_any
 from ..core.factory import transformation
 from ..core.numerics import Value
+from ..core.random_keys import own_seed
 from ..core.types import InitUpdate, Params, State, Updates, leaf_wise
 from .curvature import HessianFn
 
@@ -37,6 +38,7 @@ class ScaleBySophiaState(NamedTuple):
     mu: Params  # m_t: structure and shapes of the parameters
     nu: Params  # h_t: likewise, real, of either sign
     win_rate: Array  # the fraction of coordinates that the last step did not clip; 0 before
+    seed: Array  # int32: of the keys, mixed with the place of the block
 
     def metrics(self) -> dict[str, Any]:
         """What `metrics(state)` shows of it."""
@@ -78,8 +80,8 @@ def scale_by_sophia(
         with those of Gauss, Newton and Bartlett.
       clip_threshold: ρ, the largest absolute value of a coordinate of the update.
       interval: k, the number of steps for which an estimate lasts.
-      seed: of the random keys that `hessian_fn` gets: one for each estimate, the same under
-        `vmap`.
+      seed: of the random keys that `hessian_fn` gets: one for each estimate and each place in a
+        chain or in groups, the same under `vmap`. It stands in the state.
       state_dtype: dtype of both averages; by default the parameter's, but at least float32.
 
     Returns:
@@ -92,6 +94,7 @@ def scale_by_sophia(
             mu=tree.zeros_like(params, state_dtype),
             nu=tree.zeros_like(params, state_dtype, real=True),
             win_rate=jnp.zeros((), numerics.scalar_dtype()),
+            seed=own_seed(seed),
         )
 
     def update(
@@ -100,7 +103,7 @@ def scale_by_sophia(
         due = state.count % interval == 0
 
         def refreshed(nu: Params) -> Params:
-            key = jax.random.fold_in(jax.random.key(seed), state.count)
+            key = jax.random.fold_in(jax.random.key(state.seed), state.count)
             estimate = _estimate(hessian_fn, params, key)
             h, *_ = tree.lift(_refreshed_rule, updates, nu, estimate, params=params, b2=b2, due=due)
             return h
@@ -121,7 +124,9 @@ def scale_by_sophia(
             clip_threshold=clip_threshold,
         )
         updates, win_rate = _collected(steps)
-        return updates, ScaleBySophiaState(numerics.increment(state.count), mu, nu, win_rate)
+        return updates, ScaleBySophiaState(
+            numerics.increment(state.count), mu, nu, win_rate, state.seed
+        )
 
     return init, update
 

@@ -4,9 +4,8 @@ from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import AxisType
 
-from ..core import check, numerics, tree
+from ..core import check, mesh, numerics, tree
 from ..core.repeated import each
 from ..core.types import Params, Updates
 
@@ -43,17 +42,7 @@ def apply_updates(params: Params, updates: Updates) -> Params:
 def _sum(pair: tuple[jax.Array, jax.Array], _: None) -> jax.Array:
     u, p = map(jnp.asarray, pair)
     wide = numerics.wide_dtype(numerics.widest(p.dtype, u.dtype))
-    return _placed((p.astype(wide) + u.astype(wide)).astype(p.dtype), p)
-
-
-def _placed(new: jax.Array, p: jax.Array) -> jax.Array:
-    """`new` with the sharding in the type of `p`, if it has one."""
-    place = jax.typeof(p).sharding
-    if place.mesh.empty or jax.typeof(new).sharding == place:
-        return new
-    if not all(kind == AxisType.Explicit for kind in place.mesh.axis_types):
-        return new
-    return jax.sharding.reshard(new, place)  # type: ignore[no-untyped-call]
+    return mesh.like((p.astype(wide) + u.astype(wide)).astype(p.dtype), p)
 
 
 def _is_none(x: object) -> bool:

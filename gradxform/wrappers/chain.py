@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import optax
 
-from ..core import check
+from ..core import check, position
 from ..core.factory import transformation
 from ..core.foreign import WAY_OUT
 from ..core.types import (
@@ -95,7 +95,11 @@ def named_chain(*transformations: _Pair) -> InitUpdate:
     """
 
     def init(params: Params) -> State:
-        return {name: tx.init(params) for name, tx in transformations}
+        states = {}
+        for name, tx in transformations:
+            with position.named(name):
+                states[name] = tx.init(params)
+        return states
 
     def update(
         updates: Updates, state: State, params: Params = None, **extra: Any

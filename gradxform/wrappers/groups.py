@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 
-from ..core import check, tree
+from ..core import check, position, tree
 from ..core.arguments import Mask, Transformation
 from ..core.factory import transformation
 from ..core.foreign import WAY_OUT, refuse_state
@@ -133,7 +133,11 @@ def partition(groups: _Groups, default: Transformation | None = None) -> InitUpd
 
     def init(params: Params) -> State:
         chosen = assign(masks, params, default is not None)
-        return {name: tx.init(kept(chosen[name], params)) for name, tx in transformations.items()}
+        states = {}
+        for name, tx in transformations.items():
+            with position.named(name):
+                states[name] = tx.init(kept(chosen[name], params))
+        return states
 
     def update(
         updates: Updates, state: State, params: Params = None, **extra: Any

@@ -30,7 +30,7 @@ class Row:
       leaf_local: whether a leaf's update depends on that leaf alone.
       coordinate_local: whether a coordinate's update depends on that coordinate alone, as far as
         the leaf goes.
-      random: whether the update holds random numbers, which depend on a leaf's place in the tree.
+      random: whether the update holds random numbers, which depend on a leaf's path in the tree.
       complex: whether complex parameters have a meaning.
       state_bytes: bytes of state per float32 parameter of a large array.
       like_params: whether every buffer of the state has the shape of its parameter.

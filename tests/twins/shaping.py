@@ -1,5 +1,7 @@
 """What bounds, centers or disturbs the gradient before it is used."""
 
+import functools
+import hashlib
 import math
 
 import jax
@@ -68,12 +70,17 @@ def centralize_gradients(s, g, w, axis=None):
 def add_gradient_noise(s, g, w, eta=0.01, gamma=0.55, seed=0):
     """Neelakantan 2015, equation 1: N(0, σ²) with σ² = η / (1 + t)^γ, t = 0, 1, ...
 
-    The normal numbers are JAX's, from a key for each step and array.
+    The normal numbers are JAX's, from a key for each step and path.
     """
     t = int(s.t)
     s.t = t + 1
     sigma = math.sqrt(eta / (1 + t) ** gamma)
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), t), len(g))
+    step_key = jax.random.fold_in(jax.random.key(seed), t)
+
+    def key_of(path):
+        digest = hashlib.blake2b(path.encode(), digest_size=8).digest()
+        words = (int.from_bytes(half, "big") for half in (digest[:4], digest[4:]))
+        return functools.reduce(jax.random.fold_in, words, step_key)
 
     def noise(key, x):
         if np.iscomplexobj(x):
@@ -81,7 +88,7 @@ def add_gradient_noise(s, g, w, eta=0.01, gamma=0.55, seed=0):
             return np.asarray(parts[0] + 1j * parts[1], np.complex128) / math.sqrt(2)
         return np.asarray(jax.random.normal(key, x.shape, "float32"), np.float64)
 
-    return {k: g[k] + sigma * noise(key, g[k]) for key, k in zip(keys, sorted(g), strict=True)}
+    return {k: g[k] + sigma * noise(key_of(k), g[k]) for k in g}
 
 
 def normalize_by_global_norm(s, g, w, eps=0.0):
