@@ -198,7 +198,11 @@ def test_what_the_user_and_the_training_set_carries_over():
     assert gx.hyperparams(state) == gx.hyperparams(old)
     state, report = gx.transfer_state(old, gx.adam(0.1), PARAMS)
     assert float(gx.hyperparams(state)["learning_rate"]) == np.float32(0.1)
-    assert {*entries(report.dropped)} == {"0/tunables/b1", "1/tunables/learning_rate"}
+    assert {*entries(report.dropped)} == {
+        "0/log_kept/b1",
+        "0/tunables/b1",
+        "1/tunables/learning_rate",
+    }
     plateau = gx.adam(gx.reduce_on_plateau(0.1, factor=0.5, patience=0))
     old = plateau.init(PARAMS)
     for _ in range(3):

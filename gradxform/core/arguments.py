@@ -7,7 +7,7 @@ shape the program and are known when it is built.
 from typing import Annotated, Any
 
 from . import check
-from .hyperparams import Decay, LearningRate, NonNegative, Positive, Scalar
+from .hyperparams import CorrectedDecay, Decay, LearningRate, NonNegative, Positive, Scalar
 from .mask import Mask
 from .types import TransformationRule
 
@@ -21,6 +21,7 @@ PositiveNumber = Annotated[Any, check.Interval(low=0.0, low_open=True)]
 Transformation = Annotated[Any, TransformationRule()]
 
 __all__ = [
+    "CorrectedDecay",
     "Count",
     "DType",
     "Decay",

@@ -242,6 +242,7 @@ class _Block:
         self.stored = signature.stored
         self.live = hyperparams.live_arguments(signature.rules, bound.arguments)
         signature.keep_own(bound, self.buffers)
+        self.weighing = hyperparams.weighing(signature.rules, self.live)
         known = {
             name: value.value if isinstance(value, hyperparams.Tunable) else value
             for name, value in self.live.items()
@@ -275,7 +276,7 @@ class _Block:
         """The names of the buffers that may have a dtype of their own."""
         if self.stored is None:
             return ()
-        state = hyperparams.start(self.live)
+        state = hyperparams.start(self.live, self.weighing)
         return buffers.names_of(self.init_with({**state.hyperparams, **state.tunables}))
 
     def init(self, params: Params) -> State:
@@ -285,7 +286,7 @@ class _Block:
             if not self.live:
                 assert self.body is not None
                 return self.body.init(params)
-            state = hyperparams.start(self.live)
+            state = hyperparams.start(self.live, self.weighing)
             body = self.run({**state.hyperparams, **state.tunables})
             return state._replace(inner_state=body.init(params))
 

@@ -32,6 +32,8 @@ class HyperparamsState(NamedTuple):
     hyperparams: dict[str, jax.Array]  # readings: what the last update used, or the first will
     tunables: dict[str, jax.Array]  # what the next update uses; written by `set_hyperparams`
     feedback: dict[str, Any]  # what values that watch the training remember, by argument
+    log_kept: dict[str, jax.Array]  # log of the product of an average's decays; n > 0: not known of
+    # n updates, for which the next one counts its own decay
     inner_state: Any
 
     def metrics(self) -> dict[str, Any]:
@@ -126,10 +128,13 @@ class ScalarRule:
     Attributes:
       interval: the bounds of the number.
       live: whether the value stands in the state even if it is a constant.
+      weighs: whether it is the decay of an average from zero that the block divides by the weight
+        it has gathered. Where it may change, the block gets a `numerics.ChangingDecay`.
     """
 
     interval: check.Interval
     live: bool = False
+    weighs: bool = False
     kind = "float | Schedule | Tunable"
 
     def __call__(self, call: str, name: str, value: Any) -> Any:
@@ -150,18 +155,15 @@ _Value = float | jax.Array | np.ndarray | Callable[..., Any] | Tunable | Feedbac
 Scalar = Annotated[_Value, ScalarRule(check.Interval())]
 NonNegative = Annotated[_Value, ScalarRule(check.Interval(low=0.0))]
 Positive = Annotated[_Value, ScalarRule(check.Interval(low=0.0, low_open=True))]
-Decay = Annotated[
-    _Value,
-    ScalarRule(
-        check.Interval(
-            low=0.0,
-            high=1.0,
-            high_open=True,
-            hint="It is the part of a running average that each step keeps: 0.9 remembers "
-            "about 10 steps, 0.999 about 1000.",
-        )
-    ),
-]
+_KEPT = check.Interval(
+    low=0.0,
+    high=1.0,
+    high_open=True,
+    hint="It is the part of a running average that each step keeps: 0.9 remembers "
+    "about 10 steps, 0.999 about 1000.",
+)
+Decay = Annotated[_Value, ScalarRule(_KEPT)]
+CorrectedDecay = Annotated[_Value, ScalarRule(_KEPT, weighs=True)]
 LearningRate = Annotated[
     _Value,
     ScalarRule(
@@ -179,13 +181,23 @@ def live_arguments(
     """The arguments whose value stands in the state, by name."""
     live = {}
     for name, rule in rules.items():
-        rule = rule.rule if isinstance(rule, check.Optional) else rule
         value = arguments[name]
-        if isinstance(rule, ScalarRule) and value is not None:
+        if (known := scalar_rule(rule)) is not None and value is not None:
             changes = isinstance(value, Tunable | Feedback) or callable(value)
-            if rule.live or changes:
+            if known.live or changes:
                 live[name] = value
     return live
+
+
+def weighing(rules: dict[str, check.Rule | None], live: dict[str, Any]) -> tuple[str, ...]:
+    """Which live arguments are decays of averages that the block corrects."""
+    return tuple(name for name in live if (rule := scalar_rule(rules[name])) and rule.weighs)
+
+
+def scalar_rule(rule: check.Rule | None) -> ScalarRule | None:
+    """The rule of a hyperparameter; None where an argument is none."""
+    rule = rule.rule if isinstance(rule, check.Optional) else rule
+    return rule if isinstance(rule, ScalarRule) else None
 
 
 def required_extra(live: dict[str, Any]) -> tuple[str, ...]:
@@ -194,7 +206,7 @@ def required_extra(live: dict[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for value in feedbacks for name in value.needs))
 
 
-def start(live: dict[str, Any]) -> HyperparamsState:
+def start(live: dict[str, Any], weighing: tuple[str, ...]) -> HyperparamsState:
     """The state at step 0, around an inner state that is still to come."""
     count = jnp.zeros((), jnp.int32)
     feedback = {name: v.init() for name, v in live.items() if isinstance(v, Feedback)}
@@ -204,8 +216,9 @@ def start(live: dict[str, Any]) -> HyperparamsState:
         for name, v in live.items()
         if name not in owned
     }
+    log_kept = {name: jnp.zeros((), numerics.scalar_dtype()) for name in weighing}
     return HyperparamsState(
-        count, _recorded(readings), _recorded(owned), feedback, inner_state=None
+        count, _recorded(readings), _recorded(owned), feedback, log_kept, inner_state=None
     )
 
 
@@ -231,7 +244,16 @@ def step(
     )
     # In JAX's arrays, also where a restored state holds NumPy's: rules round only those.
     tunables = jax.tree.map(jnp.asarray, state.tunables)
-    return {**readings, **constant, **tunables}, after
+    values = {**readings, **constant, **tunables}
+    log_kept = {name: _kept(log, values[name]) for name, log in state.log_kept.items()}
+    decays = {name: numerics.ChangingDecay(values[name], log) for name, log in log_kept.items()}
+    return {**values, **decays}, after._replace(log_kept=log_kept)
+
+
+def _kept(log_kept: Any, decay: jax.Array) -> jax.Array:
+    """The log of the product of an average's decays, of that up to the step before."""
+    before, log = jnp.asarray(log_kept), numerics.log_decay(decay)
+    return (jnp.where(before > 0, before * log, before) + log).astype(before.dtype)
 
 
 def _at(name: str, value: Any, count: jax.Array) -> Any:

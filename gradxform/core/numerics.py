@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -78,18 +79,86 @@ def ema(average: Value, value: Value, decay: Value) -> Value:
     return decay * average + (1.0 - decay) * value
 
 
-def bias_correction(decay: Value, t: jax.Array) -> jax.Array:
-    """1 - decay**t for t = 1, 2, ...: the weight that an average from zero has gathered by t.
+def bias_correction(decay: Value, t: jax.Array, *, ahead: bool = False) -> jax.Array:
+    """1 - b_1 ... b_t for t = 1, 2, ...: the weight that an average from zero has gathered by t.
 
-    Written as -expm1(t log decay), which keeps the digits that `1 - decay**t` cancels; for a
-    constant decay the logarithm is rounded once from float64.
+    For a decay that stays that is 1 - b^t, and for a `ChangingDecay` the product of those there
+    were. Written as -expm1(sum of log b), which keeps the digits that `1 - b**t` cancels; for a
+    constant the logarithm is rounded once from float64.
+
+    Args:
+      decay: b_t.
+      t: the number of values that the average was given.
+      ahead: whether to give the weight after one more step with the same decay.
+
+    Returns:
+      The weight; 1 where decays of exactly 1 have gathered none, so that zeros stay zeros.
     """
     dtype = scalar_dtype()
     if isinstance(decay, float | int):
         log = jnp.asarray(math.log(decay) if decay > 0 else -math.inf, dtype)
-    else:
-        log = jnp.log(jnp.asarray(decay, dtype))
-    return -jnp.expm1(t.astype(dtype) * log)
+        return -jnp.expm1((increment(t) if ahead else t).astype(dtype) * log)
+    log = log_kept(decay, t)
+    weight = -jnp.expm1(log + log_decay(decay) if ahead else log)
+    return jnp.where(weight > 0, weight, jnp.ones_like(weight))
+
+
+def log_kept(decay: Value, t: jax.Array) -> jax.Array:
+    """log(b_1 ... b_t) by step `t`, of a `decay` that is an array: what is kept of the start."""
+    if isinstance(decay, ChangingDecay):
+        return decay.log_kept
+    return t.astype(scalar_dtype()) * log_decay(decay)
+
+
+def log_decay(decay: Value) -> jax.Array:
+    """log of `decay`, finite for 0 too: by a factor of 1e-38, an average's start is forgotten."""
+    decay = jnp.asarray(decay, scalar_dtype())
+    return jnp.log(jnp.maximum(decay, _SMALLEST))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class ChangingDecay:
+    """The decay of an average at one step, after others at the steps before.
+
+    In arithmetic it is the array `now`; `bias_correction` reads what all of them have left.
+
+    Attributes:
+      now: b_t.
+      log_kept: log(b_1 ... b_t). The logarithm keeps its digits where the product is near 1, whose
+        difference from 1 is needed, and where it is small.
+    """
+
+    now: jax.Array
+    log_kept: jax.Array
+
+    def __jax_array__(self) -> jax.Array:
+        """The array that `jax.numpy` reads."""
+        return self.now
+
+    def __add__(self, other: Value) -> Value:
+        return self.now + other
+
+    def __radd__(self, other: Value) -> Value:
+        return other + self.now
+
+    def __sub__(self, other: Value) -> Value:
+        return self.now - other
+
+    def __rsub__(self, other: Value) -> Value:
+        return other - self.now
+
+    def __mul__(self, other: Value) -> Value:
+        return self.now * other
+
+    def __rmul__(self, other: Value) -> Value:
+        return other * self.now
+
+    def __truediv__(self, other: Value) -> Value:
+        return self.now / other
+
+    def __rtruediv__(self, other: Value) -> Value:
+        return other / self.now
 
 
 def after(value: jax.Array, other: jax.Array) -> jax.Array:
@@ -101,6 +170,24 @@ def after(value: jax.Array, other: jax.Array) -> jax.Array:
     """
     never = (other != other) & (other == other)
     return jnp.where(never, other.astype(value.dtype), value)
+
+
+@jax.custom_jvp
+def root(x: jax.Array) -> jax.Array:
+    """sqrt(x), with the derivative 0 at x = 0, where it has none that is finite.
+
+    A derivative of its own, and no test in the root itself: programs that are not differentiated
+    are those of `jnp.sqrt`.
+    """
+    return jnp.sqrt(x)
+
+
+@root.defjvp
+def _root_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[jax.Array, jax.Array]:
+    y = root(*primals)
+    zero = y == 0
+    half = jnp.where(zero, jnp.zeros_like(y), 0.5 / jnp.where(zero, jnp.ones_like(y), y))
+    return y, half * tangents[0]
 
 
 def abs_sq(x: Value) -> Value:

@@ -121,6 +121,8 @@ def _precision(*arrays: Any) -> np.dtype[Any]:
 
 
 def _at_precision_of(scalar: Any, precision: np.dtype[Any]) -> Any:
+    if isinstance(scalar, numerics.ChangingDecay):
+        scalar = scalar.now
     if isinstance(scalar, jax.Array) and jnp.issubdtype(scalar.dtype, np.inexact):
         return numerics.at_precision(scalar, precision)
     return scalar

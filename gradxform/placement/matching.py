@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core import check
 from .equivalents import equivalents
-from .state_nodes import CLOCK, READING, TUNABLE, Key, Leaf, Node, Path
+from .state_nodes import CLOCK, READING, TUNABLE, WEIGHT, Key, Leaf, Node, Path
 from .velocities import keeps_scale, what_differs
 
 _COUNT: Key = ("count", ())
@@ -106,7 +106,7 @@ class Matching:
                 self.reasons[node.values[key].path] = "its values in the groups differ"
             elif held and self._fits(node.values[key], held[0].values[key]):
                 found[key] = held[0].values[key]
-        return found
+        return found | _weights(node, found)
 
     def _holder(self, node: Node, key: Key, first: Node | None, others: list[Node]) -> Node | None:
         """The node that an array of a parameter comes from."""
@@ -170,6 +170,20 @@ class Matching:
             else "the old state counts no steps; pass `step=`, the updates done"
         )
         return {}
+
+
+def _weights(node: Node, found: dict[Key, Leaf]) -> dict[Key, Leaf]:
+    """For the weights of averages that had a constant decay: of how many values they are.
+
+    The next update takes them for averages of so many by its own decay.
+    """
+    count = found.get(_COUNT)
+    if count is None:
+        return {}
+    missing = [key for key in node.values if key[0].startswith(WEIGHT) and key not in found]
+    return {
+        key: Leaf(count.path, count.value, "the count, until the next update") for key in missing
+    }
 
 
 def agree(nodes: Iterable[Node], key: Key) -> bool:

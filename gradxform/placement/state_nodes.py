@@ -167,12 +167,13 @@ def _record(
 ) -> Iterator[Node]:
     if frozenset(name for name, _ in parts) == HYPERPARAMS:
         yield from _hyperparams(dict(parts), place, scope)
-    else:
-        values: dict[Key, Leaf] = {}
-        for name, child in parts:
-            if not is_inside(name):
-                values |= values_of(name, child, (*place, name))
-        yield Node(place, scope, (kind,), values)
+        yield from _with_weights(dict(parts), place, scope, known)
+        return
+    values: dict[Key, Leaf] = {}
+    for name, child in parts:
+        if not is_inside(name):
+            values |= values_of(name, child, (*place, name))
+    yield Node(place, scope, (kind,), values)
     for name, child in parts:
         if is_inside(name):
             yield from _nodes(child, (*place, name), scope, known)
@@ -202,8 +203,20 @@ def _hyperparams(fields: dict[str, Any], place: Path, scope: Path) -> Iterator[N
         yield Node(here, scope, (f"feedback {name}",), values)
 
 
+def _with_weights(
+    fields: dict[str, Any], place: Path, scope: Path, known: Collection[Signature]
+) -> Iterator[Node]:
+    """The nodes of a block with live values: its averages' weights go where its count goes."""
+    inner = list(_nodes(fields["inner_state"], (*place, "inner_state"), scope, known))
+    for name, value in children(fields["log_kept"]):
+        leaf = Leaf((*place, "log_kept", name), value)
+        inner[0].values[WEIGHT + name, ()] = leaf
+    yield from inner
+
+
 CLOCK = "clock "
 READING = "reading "
+WEIGHT = "weight "
 TUNABLE = "tunable "
 
 

@@ -57,6 +57,9 @@ def transfer_state(
     `tx.init(params)`, and an array that is cast is reported; for other places,
     `jax.device_put(state, state_sharding(...))`.
 
+    Where a decay may change, its average's weight goes along; of a constant's, the count is known,
+    and the weight is that of so many steps with the decay of the next update.
+
     A buffer that starts from zero beside a count that goes on, as for a layer that was added or
     grown, is not corrected for its start: Adam's steps for it are longer than usual at first, up
     to 6.6 times with b1 = 0.9 and b2 = 0.999. A group of its own, by `partition`, starts with a

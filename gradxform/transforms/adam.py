@@ -8,7 +8,8 @@ For each array, with gradient g_t at step t = 1, 2, ... and m_0 = v_0 = 0:
 
 The factors 1 - b^t undo the pull towards the zero start: at t = 1 they cancel it, and
 u_1 = g_1 / (|g_1| + eps), a sign. Scaling all gradients by c > 0 leaves u_t as it was (up to
-eps), so a learning rate applied to u_t is a step length in units of the parameters.
+eps), so a learning rate applied to u_t is a step length in units of the parameters. Where a decay
+changes (a schedule, a tunable), b^t is the product b_1 ... b_t there and in all that follow Adam.
 
 NAdam (`nesterov`) puts the mean as it will be one step on, the same gradient taken for the next,
 in the place of m_t / (1 - b1^t):
@@ -31,7 +32,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..core import numerics, tree
-from ..core.arguments import Decay, NonNegative, StateDType
+from ..core.arguments import CorrectedDecay, NonNegative, StateDType
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates
@@ -48,8 +49,8 @@ class ScaleByAdamState(NamedTuple):
 
 @transformation
 def scale_by_adam(
-    b1: Decay = 0.9,
-    b2: Decay = 0.999,
+    b1: CorrectedDecay = 0.9,
+    b2: CorrectedDecay = 0.999,
     eps: NonNegative = 1e-8,
     *,
     eps_root: NonNegative = 0.0,
@@ -87,8 +88,8 @@ def scale_by_adam(
     def update(updates: Updates, state: ScaleByAdamState) -> tuple[Updates, State]:
         t = numerics.increment(state.count)
 
-        def weight(decay: Value, t: Array) -> Value:
-            return numerics.bias_correction(decay, t) if bias_correction else 1.0
+        def weight(decay: Value, *, ahead: bool = False) -> Value:
+            return numerics.bias_correction(decay, t, ahead=ahead) if bias_correction else 1.0
 
         updates, mu, nu = tree.lift(
             adam_rule,
@@ -98,9 +99,9 @@ def scale_by_adam(
             b1=b1,
             b2=b2,
             eps=eps,
-            c1=weight(b1, t),
-            c2=weight(b2, t),
-            c1_next=weight(b1, numerics.increment(t)) if nesterov else None,
+            c1=weight(b1),
+            c2=weight(b2),
+            c1_next=weight(b1, ahead=True) if nesterov else None,
             eps_root=eps_root,
         )
         return updates, ScaleByAdamState(t, mu, nu)

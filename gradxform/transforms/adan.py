@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..core import numerics, tree
-from ..core.arguments import Decay, NonNegative, StateDType
+from ..core.arguments import CorrectedDecay, NonNegative, StateDType
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates
@@ -41,9 +41,9 @@ class ScaleByAdanState(NamedTuple):
 
 @transformation
 def scale_by_adan(
-    b1: Decay = 0.98,
-    b2: Decay = 0.92,
-    b3: Decay = 0.99,
+    b1: CorrectedDecay = 0.98,
+    b2: CorrectedDecay = 0.92,
+    b3: CorrectedDecay = 0.99,
     eps: NonNegative = 1e-8,
     *,
     eps_root: NonNegative = 0.0,

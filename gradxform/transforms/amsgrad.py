@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..core import numerics, tree
-from ..core.arguments import Decay, NonNegative, StateDType
+from ..core.arguments import CorrectedDecay, NonNegative, StateDType
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates
@@ -43,8 +43,8 @@ class ScaleByAmsgradState(NamedTuple):
 
 @transformation
 def scale_by_amsgrad(
-    b1: Decay = 0.9,
-    b2: Decay = 0.999,
+    b1: CorrectedDecay = 0.9,
+    b2: CorrectedDecay = 0.999,
     eps: NonNegative = 1e-8,
     *,
     eps_root: NonNegative = 0.0,

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..core import numerics, tree
-from ..core.arguments import Decay, StateDType
+from ..core.arguments import CorrectedDecay, StateDType
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates
@@ -30,7 +30,7 @@ class ScaleByEmaState(NamedTuple):
 
 @transformation
 def scale_by_ema(
-    momentum: Decay = 0.9, debias: bool = False, *, state_dtype: StateDType = None
+    momentum: CorrectedDecay = 0.9, debias: bool = False, *, state_dtype: StateDType = None
 ) -> InitUpdate:
     """Replace each array by the exponential moving average of what it has been.
 

@@ -27,7 +27,14 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..core import check, numerics, tree
-from ..core.arguments import Decay, LearningRate, Mask, NonNegative, PositiveNumber, StateDType
+from ..core.arguments import (
+    CorrectedDecay,
+    LearningRate,
+    Mask,
+    NonNegative,
+    PositiveNumber,
+    StateDType,
+)
 from ..core.factory import transformation
 from ..core.hyperparams import ScalarRule
 from ..core.mask import mask_tree
@@ -57,8 +64,8 @@ class ScaleByDadaptAdamState(NamedTuple):
 @transformation
 def scale_by_dadapt_adam(
     learning_rate: LearningRate = 1.0,
-    b1: Decay = 0.9,
-    b2: Decay = 0.999,
+    b1: CorrectedDecay = 0.9,
+    b2: CorrectedDecay = 0.999,
     eps: NonNegative = 1e-8,
     weight_decay: NonNegative = 0.0,
     *,
@@ -171,7 +178,7 @@ def _dadapt_rule(
 
 def root(b2: Value) -> Value:
     """sqrt(b2), rounded once for a constant."""
-    return math.sqrt(b2) if isinstance(b2, float) else jnp.sqrt(b2)
+    return math.sqrt(b2) if isinstance(b2, float) else jnp.sqrt(jnp.asarray(b2))
 
 
 def rate(learning_rate: Value, t: Array, b1: Value, b2: Value, *, bias_correction: bool) -> Value:

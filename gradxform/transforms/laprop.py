@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..core import numerics, tree
-from ..core.arguments import Decay, NonNegative, StateDType
+from ..core.arguments import CorrectedDecay, NonNegative, StateDType
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates
@@ -35,8 +35,8 @@ class ScaleByLapropState(NamedTuple):
 
 @transformation
 def scale_by_laprop(
-    b1: Decay = 0.9,
-    b2: Decay = 0.999,
+    b1: CorrectedDecay = 0.9,
+    b2: CorrectedDecay = 0.999,
     eps: NonNegative = 1e-15,
     *,
     state_dtype: StateDType = None,

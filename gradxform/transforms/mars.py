@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..core import numerics, tree
-from ..core.arguments import Decay, NonNegative, Positive, StateDType
+from ..core.arguments import CorrectedDecay, Decay, NonNegative, Positive, StateDType
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates, leaf_wise
@@ -94,8 +94,8 @@ def reduce_gradient_variance(
 @transformation
 @leaf_wise
 def scale_by_mars(
-    b1: Decay = 0.95,
-    b2: Decay = 0.99,
+    b1: CorrectedDecay = 0.95,
+    b2: CorrectedDecay = 0.99,
     eps: NonNegative = 1e-8,
     gamma: NonNegative = 0.025,
     max_norm: Positive | None = 1.0,
@@ -148,7 +148,9 @@ def scale_by_mars(
 
 
 def _weight(gamma: Value, b1: Value) -> Value:
-    return gamma * b1 / (1.0 - b1)
+    if isinstance(b1, float):
+        return gamma * b1 / (1.0 - b1)
+    return numerics.divide(gamma * b1, 1.0 - b1)  # 0 for b1 = 1, whose mean takes nothing in
 
 
 def _mars_rule(

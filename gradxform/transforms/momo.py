@@ -34,7 +34,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..core import check, numerics, tree
-from ..core.arguments import Decay, LearningRate, NonNegative, Scalar, StateDType
+from ..core.arguments import CorrectedDecay, Decay, LearningRate, NonNegative, Scalar, StateDType
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates
@@ -110,8 +110,8 @@ def scale_by_momo(
 @transformation
 def scale_by_momo_adam(
     learning_rate: LearningRate = 0.01,
-    b1: Decay = 0.9,
-    b2: Decay = 0.999,
+    b1: CorrectedDecay = 0.9,
+    b2: CorrectedDecay = 0.999,
     eps: NonNegative = 1e-8,
     lower_bound: Scalar = 0.0,
     weight_decay: NonNegative = 0.0,

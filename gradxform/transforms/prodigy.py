@@ -28,6 +28,7 @@ from jax import Array
 
 from ..core import numerics, tree
 from ..core.arguments import (
+    CorrectedDecay,
     Decay,
     LearningRate,
     Mask,
@@ -65,8 +66,8 @@ class ScaleByProdigyState(NamedTuple):
 @transformation
 def scale_by_prodigy(
     learning_rate: LearningRate = 1.0,
-    b1: Decay = 0.9,
-    b2: Decay = 0.999,
+    b1: CorrectedDecay = 0.9,
+    b2: CorrectedDecay = 0.999,
     eps: NonNegative = 1e-8,
     weight_decay: NonNegative = 0.0,
     *,

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..core import check, numerics, tree
-from ..core.arguments import Decay, NonNegative, StateDType
+from ..core.arguments import CorrectedDecay, NonNegative, StateDType
 from ..core.factory import transformation
 from ..core.hyperparams import ScalarRule
 from ..core.numerics import Value
@@ -47,8 +47,8 @@ class ScaleByRadamState(NamedTuple):
 
 @transformation
 def scale_by_radam(
-    b1: Decay = 0.9,
-    b2: Decay = 0.999,
+    b1: CorrectedDecay = 0.9,
+    b2: CorrectedDecay = 0.999,
     eps: NonNegative = 1e-8,
     *,
     eps_root: NonNegative = 0.0,
@@ -125,11 +125,12 @@ def _radam_rule(
 
 def _rectification(b2: Value, length: Array, tractable: Array) -> Array:
     """r_t; 1 where it is not used."""
-    longest = (1.0 + b2) / (1.0 - b2)
-    above, below = (length - 4.0) * (length - 2.0), (longest - 4.0) * (longest - 2.0)
     one = jnp.ones_like(length)
-    ratio = jnp.where(tractable, above / below * (longest / length), one)
-    return jnp.sqrt(jnp.maximum(ratio, 0.0))
+    length = jnp.where(tractable, length, 4.0 * one)
+    inverse = jnp.where(tractable, (1.0 - b2) / (1.0 + b2), one / 8.0)  # of ρ; 0 for b2 = 1
+    above, below = (length - 4.0) * (length - 2.0), (1.0 - 4.0 * inverse) * (1.0 - 2.0 * inverse)
+    ratio = above / length * (inverse / below)
+    return numerics.root(jnp.where(tractable, ratio, one))
 
 
 def _length(b2: Value, t: Array) -> Array:
@@ -138,14 +139,19 @@ def _length(b2: Value, t: Array) -> Array:
     The difference in the paper is of two numbers near 2 / (1 - b2) and loses the digits of a
     small ρ_t. With b2 = e^-y it is coth(y/2) + t - t coth(t y/2), where the 1/x of both coth
     cancel: ρ_t = t + f(y/2) - t f(t y/2), with f(x) = coth(x) - 1/x, which is x/3 for small x.
+
+    Of a decay that has changed it is the length for the constant one that leaves as much of the
+    start by t, and at most ρ.
     """
     dtype = numerics.scalar_dtype()
-    if isinstance(b2, float):
+    constant = isinstance(b2, float)
+    if constant:
         y = jnp.asarray(-math.log(b2) if b2 > 0 else math.inf, dtype)
     else:
-        y = -jnp.log(jnp.asarray(b2, dtype))
+        y = -numerics.log_kept(b2, t) / t.astype(dtype)
     t = t.astype(dtype)
-    return t * _one_minus_langevin(t * y / 2.0) + 1.0 - _one_minus_langevin(y / 2.0)
+    length = t * _one_minus_langevin(t * y / 2.0) + 1.0 - _one_minus_langevin(y / 2.0)
+    return length if constant else jnp.minimum(length, (1.0 + b2) / (1.0 - b2))
 
 
 def _one_minus_langevin(x: Array) -> Array:

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..core import numerics, tree
-from ..core.arguments import Decay, NonNegative, NonNegativeNumber, StateDType
+from ..core.arguments import CorrectedDecay, NonNegative, NonNegativeNumber, StateDType
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates
@@ -37,8 +37,8 @@ class ScaleByYogiState(NamedTuple):
 
 @transformation
 def scale_by_yogi(
-    b1: Decay = 0.9,
-    b2: Decay = 0.999,
+    b1: CorrectedDecay = 0.9,
+    b2: CorrectedDecay = 0.999,
     eps: NonNegative = 1e-3,
     *,
     eps_root: NonNegative = 0.0,

@@ -1,7 +1,7 @@
 """Adam's next of kin, each step as its paper writes it."""
 
 import math
-from fractions import Fraction
+from decimal import Decimal, localcontext
 
 import numpy as np
 
@@ -48,13 +48,13 @@ def scale_by_amsgrad(s, g, w, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0, bias_cor
     s.v = b2 * s.v + (1 - b2) * abs(g) ** 2
     m, v = s.m, s.v
     if bias_correction is not None:
-        m = m / (1 - b1**s.t)
+        m = m / s.weight(b1=b1)
     if bias_correction == "before":
-        v = v / (1 - b2**s.t)
+        v = v / s.weight(b2=b2)
     s.v_hat = np.maximum(s.v_hat, v)
     v = s.v_hat
     if bias_correction == "after":
-        v = v / (1 - b2**s.t)
+        v = v / s.weight(b2=b2)
     return m / root(v, eps, eps_root)
 
 
@@ -69,7 +69,7 @@ def scale_by_adamax(s, g, w, b1=0.9, b2=0.999, eps=1e-8):
     s.t = s.t + 1
     s.m = b1 * s.m + (1 - b1) * g
     s.u = np.maximum(b2 * s.u, abs(g) + eps)
-    return s.m / (1 - b1**s.t) / s.u
+    return s.m / s.weight(b1=b1) / s.u
 
 
 def adamax(s, g, w, learning_rate, b1=0.9, b2=0.999, eps=1e-8):
@@ -81,19 +81,29 @@ def adamaxw(s, g, w, learning_rate, b1=0.9, b2=0.999, eps=1e-8, weight_decay=0.0
     return descend_and_decay(u, w, learning_rate, weight_decay, mask)
 
 
+def lengths_of(s, b2):
+    """ρ_t and ρ, with 60 digits: a small ρ_t is the difference of large numbers.
+
+    Of a decay that has changed, ρ_t is that of the constant with the same product by t.
+    """
+    with localcontext(prec=60):
+        beta, t = Decimal(float(b2)), int(s.t)
+        s.product = beta * (s.product or 1)
+        rho_inf, mean = 2 / (1 - beta) - 1, s.product ** (1 / Decimal(t))
+        rho = 2 / (1 - mean) - 1 - 2 * t * s.product / (1 - s.product)
+        return float(min(rho, rho_inf)), float(rho_inf)
+
+
 @each_array
 def scale_by_radam(s, g, w, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0, threshold=4.0):
     """Liu 2020, algorithm 2."""
     s.t = s.t + 1
     s.v = b2 * s.v + (1 - b2) * abs(g) ** 2
     s.m = b1 * s.m + (1 - b1) * g
-    m_hat = s.m / (1 - b1**s.t)
-    beta = Fraction(float(b2))  # exact: a small rho is the difference of large numbers
-    rho_inf = 2 / (1 - beta) - 1
-    t = int(s.t)
-    rho = rho_inf - 2 * t * beta**t / (1 - beta**t)
+    m_hat, v_hat = s.m / s.weight(b1=b1), s.v / s.weight(b2=b2)
+    rho, rho_inf = lengths_of(s, b2)
     if rho > threshold:
-        size = root(s.v / (1 - b2**s.t), eps, eps_root)
+        size = root(v_hat, eps, eps_root)
         r = math.sqrt(((rho - 4) * (rho - 2) * rho_inf) / ((rho_inf - 4) * (rho_inf - 2) * rho))
         return r * m_hat / size
     return m_hat
@@ -109,8 +119,8 @@ def scale_by_belief(s, g, w, b1=0.9, b2=0.999, eps=1e-16):
     s.t = s.t + 1
     s.m = b1 * s.m + (1 - b1) * g
     s.s = b2 * s.s + (1 - b2) * abs(g - s.m) ** 2 + eps
-    m_hat = s.m / (1 - b1**s.t)
-    s_hat = s.s / (1 - b2**s.t)
+    m_hat = s.m / s.weight(b1=b1)
+    s_hat = s.s / s.weight(b2=b2)
     return m_hat / (np.sqrt(s_hat) + eps)
 
 
@@ -139,7 +149,7 @@ def scale_by_yogi(
     s.m = b1 * s.m + (1 - b1) * g
     s.v = s.v - (1 - b2) * np.sign(s.v - square) * square
     if bias_correction:
-        return s.m / (1 - b1**s.t) / root(s.v / (1 - b2**s.t), eps, eps_root)
+        return s.m / s.weight(b1=b1) / root(s.v / s.weight(b2=b2), eps, eps_root)
     return s.m / root(s.v, eps, eps_root)
 
 

@@ -22,7 +22,7 @@ def scale_by_adan(s, g, w, b1=0.98, b2=0.92, b3=0.99, eps=1e-8, eps_root=0.0):
     s.v = (1 - beta_2) * s.v + beta_2 * difference
     s.n = (1 - beta_3) * s.n + beta_3 * abs(g + (1 - beta_2) * difference) ** 2
     s.g = g
-    m, v, n = s.m / (1 - b1**s.t), s.v / (1 - b2**s.t), s.n / (1 - b3**s.t)
+    m, v, n = s.m / s.weight(b1=b1), s.v / s.weight(b2=b2), s.n / s.weight(b3=b3)
     return (m + (1 - beta_2) * v) / root(n, eps, eps_root)
 
 
@@ -87,8 +87,8 @@ def scale_by_laprop(s, g, w, b1=0.9, b2=0.999, eps=1e-15):
     """Ziyin 2020, algorithm 1, with b1 for μ and b2 for ν."""
     s.t = s.t + 1
     s.n = b2 * s.n + (1 - b2) * abs(g) ** 2
-    s.m = b1 * s.m + (1 - b1) * g / (np.sqrt(s.n / (1 - b2**s.t)) + eps)
-    return s.m / (1 - b1**s.t)
+    s.m = b1 * s.m + (1 - b1) * g / (np.sqrt(s.n / s.weight(b2=b2)) + eps)
+    return s.m / s.weight(b1=b1)
 
 
 def laprop(s, g, w, learning_rate, b1=0.9, b2=0.999, eps=1e-15, weight_decay=0.0, mask=None):
@@ -103,8 +103,8 @@ def scale_by_ademamix(s, g, w, b1=0.9, b2=0.999, b3=0.9999, alpha=5.0, eps=1e-8,
     s.m1 = b1 * s.m1 + (1 - b1) * g
     s.m2 = b3 * s.m2 + (1 - b3) * g
     s.v = b2 * s.v + (1 - b2) * abs(g) ** 2
-    m1_hat = s.m1 / (1 - b1**s.t)
-    v_hat = s.v / (1 - b2**s.t)
+    m1_hat = s.m1 / s.weight(b1=b1)
+    v_hat = s.v / s.weight(b2=b2)
     return (m1_hat + alpha * s.m2) / root(v_hat, eps, eps_root)
 
 

@@ -72,9 +72,9 @@ def over(x, y):
     return np.divide(x, y, out=np.zeros_like(x), where=np.asarray(y) != 0)
 
 
-def bias_of(t, b1, b2):
+def bias_of(s, b1, b2):
     """Adam's bias correction as a factor of the learning rate."""
-    return math.sqrt(1 - b2**t) / (1 - b1**t)
+    return math.sqrt(s.weight(b2=b2)) / s.weight(b1=b1)
 
 
 def scale_by_prodigy(
@@ -100,7 +100,7 @@ def scale_by_prodigy(
         s.m, s.v, s.s = (dict.fromkeys(g, 0.0) for _ in range(3))
     s.t = s.t + 1
     b3 = math.sqrt(b2) if b3 is None else b3
-    gamma = learning_rate * (bias_of(s.t, b1, b2) if bias_correction else 1.0)
+    gamma = learning_rate * (bias_of(s, b1, b2) if bias_correction else 1.0)
     d = s.d
     u = {}
     for k in g:
@@ -149,7 +149,7 @@ def scale_by_dadapt_adam(
         s.started, s.d = True, d0
         s.m, s.v, s.s = ({k: np.zeros_like(g[k]) for k in g} for _ in range(3))
     s.t = s.t + 1
-    step = s.d * learning_rate * (bias_of(s.t, b1, b2) if bias_correction else 1.0)
+    step = s.d * learning_rate * (bias_of(s, b1, b2) if bias_correction else 1.0)
     root = math.sqrt(b2)
     scaled = {k: over(s.s[k], np.sqrt(abs(s.v[k])) + eps) for k in g}
     s.r = root * s.r + (1 - root) * step * dot(g, scaled)
@@ -251,8 +251,9 @@ def scale_by_momo_adam(
     s.gamma = (1 - b1) * dot(g, w) + b1 * s.gamma
     s.d = {k: (1 - b1) * g[k] + b1 * s.d[k] for k in g}
     s.v = {k: (1 - b2) * abs(g[k]) ** 2 + b2 * s.v[k] for k in g}
-    scaled = {k: over(s.d[k], eps + np.sqrt(s.v[k] / (1 - b2**s.t))) for k in g}
-    rest = (1 - b1**s.t, learning_rate, lower_bound, weight_decay, adaptive_lower_bound)
+    c2 = s.weight(b2=b2)
+    scaled = {k: over(s.d[k], eps + np.sqrt(s.v[k] / c2)) for k in g}
+    rest = (s.weight(b1=b1), learning_rate, lower_bound, weight_decay, adaptive_lower_bound)
     tau = _momo_step(s, dot(s.d, scaled), dot(s.d, w), *rest)
     return {k: w[k] - (w[k] - tau * scaled[k]) / (1 + learning_rate * weight_decay) for k in g}
 

@@ -87,10 +87,11 @@ def scale_by_adam(
     s.v = b2 * s.v + (1 - b2) * abs(g) ** 2
     if not bias_correction:
         return (b1 * s.m + (1 - b1) * g if nesterov else s.m) / root(s.v, eps, eps_root)
-    m_hat = s.m / (1 - b1**s.t)
+    c1 = s.weight(b1=b1)
+    m_hat = s.m / c1
     if nesterov:
-        m_hat = b1 * s.m / (1 - b1 ** (s.t + 1)) + (1 - b1) * g / (1 - b1**s.t)
-    v_hat = s.v / (1 - b2**s.t)
+        m_hat = b1 * s.m / (1 - b1 * (1 - c1)) + (1 - b1) * g / c1
+    v_hat = s.v / s.weight(b2=b2)
     return m_hat / root(v_hat, eps, eps_root)
 
 

@@ -57,7 +57,7 @@ def scale_by_parameter_rms(s, g, w, min_scale=1e-3):
 @each_array
 def scale_by_ema(s, g, w, momentum=0.9, debias=False):
     s.t, s.m = s.t + 1, momentum * s.m + (1 - momentum) * g
-    return s.m / (1 - momentum**s.t) if debias else s.m
+    return s.m / s.weight(momentum=momentum) if debias else s.m
 
 
 def adafactor(

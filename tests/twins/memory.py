@@ -9,6 +9,13 @@ class Memory:
     def __getattr__(self, name):
         return 0.0
 
+    def weight(self, **decay):
+        """1 - b_1 ... b_t, told the decay b_t once a step: the weight that an average has."""
+        ((name, b),) = decay.items()
+        self.kept = self.kept or {}
+        self.kept[name] = self.kept.get(name, 1.0) * b
+        return 1 - self.kept[name]
+
     def of(self, key):
         """The memory of one array."""
         return self.__dict__.setdefault(f"of {key}", Memory())
