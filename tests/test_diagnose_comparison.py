@@ -6,9 +6,9 @@ from comparisons import comparison, result
 
 import gradxform as gx
 
-GOOD = [[0.5, 0.5, 0.5], [0.9, 0.91, 0.92], [0.6, 0.6, 0.6]]  # the best setting is inside
-SEEDS = np.array([0.90, 0.91, 0.92])
-WORSE = SEEDS - [0.1, 0.12, 0.09]
+GOOD = [[0.5] * 4, [0.9, 0.91, 0.92, 0.9], [0.6] * 4]  # the best setting is inside
+SEEDS = np.array([0.90, 0.91, 0.92, 0.90])
+WORSE = SEEDS - [0.1, 0.12, 0.09, 0.1]
 
 
 def made(name, score=0.0, **changes):
@@ -16,7 +16,15 @@ def made(name, score=0.0, **changes):
     return result(name, **settings)
 
 
-FINE = comparison(made("sgd"), made("adam", [0.020, 0.021, 0.022]))
+def searched(name, count):
+    """What a search of so many settings found."""
+    trials = ({"setting": {"learning_rate": i}, "steps": 9, "score": 0.5} for i in range(count))
+    return made(name, validation=GOOD[1:2], test=[SEEDS], trials=tuple(trials))
+
+
+ALONE = comparison(made("sgd"))
+FIXED = [made(name, validation=GOOD[1:2], test=[SEEDS]) for name in ("sgd", "adam")]
+FINE = comparison(made("sgd"), made("adam", [0.020, 0.021, 0.022, 0.021]))
 
 
 def short(seeds):
@@ -28,25 +36,36 @@ def short(seeds):
     return comparison(*results)
 
 
-broken = np.full((3, 3), 0.5, np.float32)
+broken = np.full((3, 4), 0.5, np.float32)
 broken[1, 2] = np.nan
 FIRES = {
-    "one_seed": [short(1), short(2)],
-    "tuned_unequally": [comparison(made("sgd"), made("adam", validation=GOOD[1:2], test=[SEEDS]))],
+    "nothing_compared": [ALONE],
+    "few_seeds": [short(1), short(2), short(3), comparison(short(2).results[0])],
+    "nothing_tuned": [comparison(*FIXED), comparison(FIXED[0])],
+    "tuned_unequally": [
+        comparison(made("sgd"), FIXED[1]),
+        comparison(searched("sgd", 30), searched("adam", 2)),
+    ],
     "chosen_at_the_edge": [
         comparison(made("sgd"), made("adam", validation=GOOD[1:], test=[WORSE] * 2))
     ],
-    "chosen_setting_diverged": [comparison(made("sgd"), made("adam", final_loss=broken))],
-    "no_difference": [comparison(made("sgd"), made("adam", [1e-4, -1e-4, 2e-4]))],
+    "chosen_setting_failed": [comparison(made("sgd"), made("adam", final_loss=broken))],
+    "no_difference": [comparison(made("sgd"), made("adam", [1e-4, -1e-4, 2e-4, 0.0]))],
 }
 SILENT = {
-    "one_seed": [comparison(made("sgd", validation=[[0.9]], test=[[0.9]]))],
+    "nothing_compared": [],
+    "few_seeds": [ALONE],
+    "nothing_tuned": [ALONE, comparison(searched("sgd", 30))],
     "tuned_unequally": [
-        comparison(*(made(n, validation=GOOD[1:2], test=[SEEDS]) for n in ("sgd", "adam")))
+        comparison(*FIXED),
+        comparison(searched("sgd", 30), searched("adam", 12)),
     ],
-    "chosen_at_the_edge": [comparison(made("sgd", validation=GOOD[1:2], test=[SEEDS]))],
-    "chosen_setting_diverged": [comparison(made("sgd", final_loss=broken[[1, 0, 2]]))],
-    "no_difference": [short(1), comparison(made("sgd"))],
+    "chosen_at_the_edge": [
+        comparison(FIXED[0]),
+        comparison(made("no decay", validation=GOOD[1:], rates=(0.0, 0.1, 3.0))),
+    ],
+    "chosen_setting_failed": [comparison(made("sgd", final_loss=broken[[1, 0, 2]]))],
+    "no_difference": [short(1), ALONE],
 }
 
 
@@ -61,9 +80,9 @@ def test_each_rule_fires_and_stays_silent(rule):
 def test_it_is_a_diagnosis():
     report = gx.diagnose_comparison(FINE)
     assert not report
-    assert str(report).startswith("by hand, 2 optimizers: nothing found by 5 rules")
+    assert str(report).startswith("by hand, 2 optimizers: nothing found by 7 rules")
     one, two = (gx.diagnose_comparison(short(n))[0] for n in (1, 2))
-    assert (one.severity, one.seen) == ("error", "1 seed")
-    assert (two.severity, two.seen) == ("warning", "2 seeds")
+    assert (one.severity, one.seen) == ("error", "one seed, which gives no verdict")
+    assert (two.severity, two.seen) == ("warning", "2 seeds, which give no verdict")
     with pytest.raises(TypeError, match="must be what `compare` returned"):
         gx.diagnose_comparison([FINE])

@@ -148,7 +148,28 @@ def test_what_diverges_is_last_and_an_end_is_marked(found: gx.Tuning) -> None:
     space = {"learning_rate": [1e4]}
     lost = gx.tune(line_task(**ERROR), {"sgd": gx.sgd}, space, budget=1, **SETTINGS)
     assert [np.isnan(t.score) for t in lost.trials["sgd"]] == [True]
-    assert "nan" in repr(lost)
+    # A setting that failed is never the best: the table says so, and `compare` gets none.
+    assert lost.unusable == ("sgd",)
+    assert repr(lost).splitlines()[-1] == (
+        "sgd: none of the 1 trials was usable; each diverged, or its metric is not finite. "
+        "Searched was learning_rate: 10000."
+    )
+    for read in (lambda: lost.best("sgd"), lambda: lost.candidates):
+        with pytest.raises(ValueError, match=r"best\('sgd'\)`: none of the 1 trials was usable"):
+            read()
+    partly = replace(
+        found,
+        trials={**found.trials, "momentum": lost.trials["sgd"]},
+        spaces={**found.spaces, "momentum": lost.spaces["sgd"]},
+    )
+    assert [c.name for c in partly.candidates] == ["adamw"]
+    assert partly.search["without_a_usable_trial"] == ["momentum"]
+    # Nor is one that failed at full length after a short trial that did not.
+    first, *rest = found.trials["adamw"]
+    failing = first._replace(steps=18, score=np.nan)
+    short = first._replace(score=-1.0)
+    trials = {**found.trials, "adamw": (short, *rest, failing)}
+    assert replace(found, trials=trials).best("adamw").setting != first.setting
     last = found.trials["adamw"][-1]
     high = last._replace(setting={**last.setting, "learning_rate": 0.99}, score=0.0)
     trials = {"adamw": (*found.trials["adamw"], high), "momentum": found.trials["momentum"]}

@@ -48,10 +48,16 @@ def planned_search(
 
 
 def run_search(search: Search, on_progress: Callable[[Progress], None]) -> Tuning:
-    """Print what is searched and with what budget, search, and print what was found."""
+    """Print what is searched and with what budget, search, and print what was found.
+
+    Raises:
+      SystemExit: nothing usable was found.
+    """
     print(f"\n{search}\n", flush=True)
     found = search.run(on_progress)
     print(f"{found}\n", flush=True)
+    if len(found.unusable) == len(found.names):
+        raise SystemExit("gradxform compare: no trial was usable, so there is nothing to compare.")
     return found
 
 

@@ -11,7 +11,7 @@ from ..core.extra import require_extra
 from ..core.recipe import FACTORIES
 from ..core.words import printable
 from ..inspection.drawing import STYLES
-from . import panels
+from . import panels, statistics
 from .diagnose_comparison import diagnose_comparison
 from .figure import band_note
 from .recipes import recipe_record
@@ -43,6 +43,7 @@ def page(comparison: Outcome) -> str:
         findings=list(diagnose_comparison(c)),
         notes=notes(c),
         band=band_note(c),
+        fewest=statistics.FEWEST_SEEDS,
         curves=_curves(c),
         profiles=[_profiles(c, key) for key in _keys(c)],
         legend=[
@@ -134,6 +135,7 @@ def _rows(c: Outcome) -> list[_Row]:
     pictures: list[Strip | None] = [*strips(c), *(None for _ in c.references)]
     shown = {  # on a narrow screen, what comes first is seen
         "test": table.test,
+        "worse-by": table.worse_by,
         "chosen": table.chosen,
         "validation": table.validation,
         "steps": table.steps,

@@ -15,7 +15,7 @@ import numpy as np
 
 from . import statistics
 from .recipes import recipe_record
-from .runs import CandidateResult, Outcome
+from .runs import CandidateResult, Outcome, Verdict
 
 FORMAT = "gradxform comparison"
 VERSION = 1
@@ -64,9 +64,8 @@ def document(outcome: Outcome) -> dict[str, Any]:
         "ranking": {
             "by": f"mean test {c.metric_name} over seeds at the setting chosen by validation",
             "names": [r.name for r in c.ranking],
-            "level": statistics.LEVEL,
-            "ties_with_best": None if c.ties is None else sorted(c.ties),
-            "p_values_against_best": c.p_values,
+            "confidence": 1 - statistics.LEVEL,
+            "verdicts": {name: _verdict(found) for name, found in c.verdicts.items()},
         },
         "references": [
             {"name": r.name, "recipe": r.recipe, "validation": r.validation, "test": r.test}
@@ -76,6 +75,18 @@ def document(outcome: Outcome) -> dict[str, Any]:
     }
     plain: dict[str, Any] = _plain(contents)
     return plain
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    """A verdict for who reads the file without this library; `load_comparison` finds it anew."""
+    return {
+        "verdict": verdict.word or None,
+        "failed_runs": verdict.failed,
+        "worse_than_first_by": verdict.difference,
+        "worse_than_best_by": [verdict.low, verdict.high],
+        "standard_error_over_test_examples_at_most": verdict.test_error,
+        "varies_far_more": verdict.varies,
+    }
 
 
 def _candidate(result: CandidateResult, outcome: Outcome) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from ..core.extra import missing_of, require_extra
 from ..core.words import printable
 from . import statistics
-from .runs import CandidateResult, Outcome
+from .runs import CandidateResult, Outcome, Verdict
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,17 +34,18 @@ class Columns(NamedTuple):
     validation: Column
     test: Column
     mark: Column
+    worse_by: Column | None
     steps: Column | None
     diverged: Column
-    ms: Column
+    ms: Column | None
 
 
 def table(comparison: Outcome, width: int = 80) -> "Table":
     """The finished candidates, the best first, and below them the references.
 
     Where the terminal is too narrow for all columns, the fewest that make room are left out, and
-    named below: first the time of a step, then the validation metric, the steps to the target and
-    the runs that diverged. A name or a number is never cut.
+    named below: first the time of a step, then the validation metric, the steps to the target,
+    the runs that diverged and the differences. A name or a number is never cut.
 
     Args:
       comparison: at least one candidate must have finished.
@@ -90,9 +91,10 @@ def _variants(comparison: Outcome) -> "Iterator[Table]":
     shown = columns(comparison)
     yield _drawn(comparison, shown, (), space=1)
     optional = [c for c in (shown.ms, shown.validation, shown.steps, shown.diverged) if c]
-    for count in range(len(optional) + 1):
-        for left_out in itertools.combinations(optional, count):
-            yield _drawn(comparison, shown, left_out, space=0)
+    for last in ((), (shown.worse_by,) if shown.worse_by else ()):
+        for count in range(len(optional) + 1):
+            for left_out in itertools.combinations(optional, count):
+                yield _drawn(comparison, shown, (*left_out, *last), space=0)
 
 
 def columns(comparison: Outcome) -> Columns:
@@ -109,7 +111,12 @@ def columns(comparison: Outcome) -> Columns:
         theirs = [score(np.array([getattr(r, split)]), c.percent) for r in c.references]
         return Column(f"{split} {c.metric_name}", f"{split}\n{metric}", (*ours, *theirs))
 
-    marks = tuple(_mark(c, place, r) for place, r in enumerate(c.ranking))
+    worse_by = column("worse by", "worse by\n[95 %]", lambda r: _worse_by(c, r))
+    ms = column(
+        "ms a step",
+        "ms a\nstep",
+        lambda r: "" if r.milliseconds is None else f"{r.milliseconds:.2f}",
+    )
     steps = None
     if (target := c.target) is not None:
         text = f"{100 * target:g} %" if c.percent else f"{target:g}"
@@ -123,18 +130,15 @@ def columns(comparison: Outcome) -> Columns:
         chosen=column("chosen", "chosen\nrate" if _is_rate(c) else "chosen", _setting),
         validation=scores("validation", lambda r: r.final_validation[r.chosen]),
         test=scores("test", lambda r: r.scores),
-        mark=Column("mark", "", (*marks, *blank)),
+        mark=column("verdict", "", lambda r: _mark(c.verdicts[r.name], len(c.seeds))),
+        worse_by=worse_by if any(worse_by.cells) else None,
         steps=steps,
         diverged=column(
             "runs diverged",
             "runs\ndiverged",
             lambda r: f"{int(r.diverged.sum())} of {r.diverged.size}",
         ),
-        ms=column(
-            "ms a step",
-            "ms a\nstep",
-            lambda r: "" if r.milliseconds is None else f"{r.milliseconds:.2f}",
-        ),
+        ms=ms if any(ms.cells) else None,
     )
 
 
@@ -178,14 +182,11 @@ def title(comparison: Outcome) -> str:
 def notes(comparison: Outcome) -> list[str]:
     """What a reader must know to read the table, one sentence or two a line."""
     c = comparison
-    lines = []
-    if len(c.seeds) == 1:
-        lines.append("One seed proves nothing: another one may turn the order round. Run several.")
-    else:
+    lines = [*_notes_of_verdicts(c)]
+    if lost := c.search.get("without_a_usable_trial"):
         lines.append(
-            f"± is the standard error over {len(c.seeds)} seeds. A tie cannot be told from the "
-            f"best at {100 * (1 - statistics.LEVEL):g} % (paired t-test on the test {c.metric_name}"
-            " of each seed, Holm-corrected)."
+            f"Not compared, as no trial of its search was usable (each diverged, or its metric is "
+            f"not finite): {listed(lost)}."
         )
     lines.append(
         f"Validation {c.metric_name} is the mean over the last tenth of the training. Each setting "
@@ -197,11 +198,6 @@ def notes(comparison: Outcome) -> list[str]:
             "nothing, and each choice is the first of equals."
         )
     for result in c.ranking:
-        if result.diverged[result.chosen].all():
-            lines.append(
-                f"{result.name} diverged on every seed, at the setting that was chosen; it comes "
-                "last whatever metric it reached."
-            )
         if result.at_edge:
             which = " and ".join(n.replace("_", " ") for n in result.at_edge)
             lines.append(
@@ -210,36 +206,100 @@ def notes(comparison: Outcome) -> list[str]:
             )
     if any(result.diverged.any() for result in c.results):
         lines.append(
-            "A run diverged if its loss was not finite at some step, or was higher at the end "
-            "than at the start; it counts with the metric that it reached."
+            "A run diverged if its loss was not finite at some step, or ended clearly above its "
+            "start, beyond its own noise."
         )
     if any(result.milliseconds is not None for result in c.results):
         lines.append("ms a step: one network alone, one jitted call a step.")
     return lines
 
 
+def _notes_of_verdicts(c: Outcome) -> Iterator[str]:
+    """What the verdicts and their intervals mean, and what they leave open."""
+    seeds, verdicts = len(c.seeds), c.verdicts
+    level = f"{100 * (1 - statistics.LEVEL):g} %"
+    if seeds == 1:
+        yield "One seed proves nothing: another one may turn the order round. Run several."
+        return
+    yield f"± is the standard error over {seeds} seeds."
+    if len(c.results) < 2:
+        return
+    if seeds < statistics.FEWEST_SEEDS:
+        yield f"{seeds} seeds give no verdict: it takes at least {statistics.FEWEST_SEEDS}."
+    elif any(v.word in ("best", "first") for v in verdicts.values()):
+        yield (
+            f"`worse by` is the difference to the first, and [the {level} interval] of how much "
+            "worse than the best each is; the intervals hold together, for all pairs over the same "
+            "seeds. Who is not told apart may be better, as good or worse."
+        )
+        if seeds == statistics.FEWEST_SEEDS:
+            yield f"{seeds} seeds show only large differences."
+    yield from _notes_of_failures(c)
+    if varied := [name for name, v in verdicts.items() if v.varies]:
+        does = "varies" if len(varied) == 1 else "vary"
+        yield (
+            f"{listed(varied)} {does} far more over the seeds than the others, where few seeds can "
+            "deceive; what is said there needs more seeds."
+        )
+    yield from _notes_of_examples(c)
+
+
+def _notes_of_failures(c: Outcome) -> Iterator[str]:
+    failed = [f"{n} on {v.failed}" for n, v in c.verdicts.items() if v.failed]
+    if failed:
+        yield (
+            f"Failed at the chosen setting, by divergence or a metric that is not finite: "
+            f"{listed(failed)} of {len(c.seeds)} seeds. Who fails comes last, is compared with "
+            "none, and its mean is over all runs."
+        )
+
+
+def _notes_of_examples(c: Outcome) -> Iterator[str]:
+    """What the size of the test split leaves open."""
+    examples, verdicts = c.sizes["test"], c.verdicts
+    errors = [v.test_error for v in verdicts.values() if not math.isnan(v.test_error)]
+    if not any(v.word for v in verdicts.values()):
+        return
+    same = f"All were judged on the same {examples:,} test examples. Others would move a difference"
+    if not errors:
+        yield f"{same}, by how much the seeds do not show."
+        return
+    most, unit = (100 * max(errors), " points") if c.percent else (max(errors), "")
+    text = f"{same} by a standard error of up to {most:.2g}{unit}."
+    if few := [name for name, v in verdicts.items() if v.is_of_these_examples]:
+        holds = "holds" if len(few) == 1 else "hold"
+        text += f" The verdict on {listed(few)} {holds} for this test set only."
+    yield text
+
+
 def verdict(comparison: Outcome) -> str:
     """What was found, in a sentence or two."""
     c = comparison
-    best, *others = c.ranking
+    first, *others = c.ranking
+    words = {name: v.word for name, v in c.verdicts.items()}
     unit = " %" if c.percent else ""
-    reached = (
-        f"{best.name} reached the best test {c.metric_name}: {score(best.scores, c.percent)}{unit}"
-    )
-    if best.diverged[best.chosen].all():
-        return "Every candidate diverged on every seed."
+    reached = f"test {c.metric_name} {score(first.scores, c.percent)}{unit}"
+    if first.failed.all():
+        return "Every candidate failed on every seed."
     if not others:
-        return f"{reached}. It had no competitor."
-    if c.ties is None:
-        return f"{reached}; with one seed, that proves nothing."
-    tied = [r.name for r in others if r.name in c.ties]
-    if not tied:
-        which = "The other can" if len(others) == 1 else f"All {len(others)} others can"
-        return f"{reached}. {which} be told from it at {100 * (1 - statistics.LEVEL):g} %."
-    listed = f"{', '.join(tied[:-1])} and {tied[-1]}" if len(tied) > 1 else tied[0]
-    if len(tied) > 5:
-        listed = f"{', '.join(tied[:4])} and {len(tied) - 4} more"
-    return f"{reached}. {listed} cannot be told from it at {100 * (1 - statistics.LEVEL):g} %."
+        return f"{first.name}: {reached}. Nothing was compared."
+    if words[first.name] == "best":
+        worse = [name for name, word in words.items() if word == "worse"]
+        rest = f"{listed(worse)} {'is' if len(worse) == 1 else 'are'} worse"
+    elif not_told := [name for name, word in words.items() if word == "not told apart"]:
+        rest = f"{listed(not_told)} {'is' if len(not_told) == 1 else 'are'} not told apart from it"
+    else:
+        rest = f"{len(c.seeds)} seed{'s' if len(c.seeds) > 1 else ''} give no verdict"
+        if len(c.seeds) >= statistics.FEWEST_SEEDS:
+            rest = "the others failed on some seeds"
+    return f"{first.name} is {words[first.name] or 'first'}: {reached}; {rest}."
+
+
+def listed(names: list[str]) -> str:
+    """Names in a sentence, of many the first four."""
+    if len(names) > 5:
+        return f"{', '.join(names[:4])} and {len(names) - 4} more"
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
 
 
 def score(values: np.ndarray, percent: bool) -> str:
@@ -278,12 +338,20 @@ def _setting(result: CandidateResult) -> str:
     return setting_text(result.chosen_setting) + edge
 
 
-def _mark(comparison: Outcome, place: int, result: CandidateResult) -> str:
-    if comparison.ties is None or len(comparison.results) < 2:
+def _mark(verdict: Verdict, seeds: int) -> str:
+    return f"failed {verdict.failed} of {seeds}" if verdict.failed else verdict.word
+
+
+def _worse_by(comparison: Outcome, result: CandidateResult) -> str:
+    """The difference to the first with the interval of the difference to the best."""
+    found = comparison.verdicts[result.name]
+    if math.isnan(found.low):
         return ""
-    if place == 0:
-        return "best"
-    return "tie" if result.name in comparison.ties else ""
+    factor, digits = (100.0, 2) if comparison.percent else (1.0, 4)
+    difference, low, high = (
+        f"{factor * x:.{digits}f}" for x in (found.difference, found.low, found.high)
+    )
+    return f"{difference} [{low}, {high}]"
 
 
 def _steps(result: CandidateResult, target: float) -> str:

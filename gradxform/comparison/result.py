@@ -96,9 +96,9 @@ class Comparison(Outcome):
     def save_html(self, path: str | Path) -> None:
         """Write the report as one HTML page that needs nothing else, whole or not at all.
 
-        The page has the table with error bars and ties, what the ranking cannot tell, the curves,
-        each candidate's sensitivity to its rate, the chosen optimizers to be copied, and how and
-        where it all was made.
+        The page has the table with error bars and verdicts, what the ranking cannot tell, the
+        curves, each candidate's sensitivity to its rate, the chosen optimizers to be copied, and
+        how and where it all was made.
 
         Args:
           path: the file.

@@ -4,12 +4,53 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 
 from . import statistics
 from .candidate import Candidate, Setting
+
+# A loss that ended by so much above its start went up, and did not merely fail to go down.
+_SPREADS_ABOVE = 3.0  # of the losses over the second half of the training
+_SHARE_ABOVE = 0.1  # of the start
+_TIMES_ABOVE = 10.0  # the start, however wide the spread: a wild run has a wide one
+_DEVIATIONS = 1.4826  # standard deviations of a normal distribution in a median deviation
+
+
+class Verdict(NamedTuple):
+    """What the seeds say of a candidate.
+
+    Attributes:
+      word: "best": all others are worse. "first": it has the best mean, and some others are not
+        told apart from it. "worse": than the best, with a chance of at most 5 % for any such
+        word in the table. "not told apart": from the best, which is no proof that they are equal.
+        "failed": some of its runs did, and it is compared with none. "" with fewer than 3 seeds,
+        or where none is left to compare with.
+      difference: how much worse its mean is than that of the first, in the metric's unit.
+      low: the lower end of the simultaneous 95 % interval of how much worse than the best it is;
+        above 0 where `word` is "worse". NaN where there is none.
+      high: the upper end.
+      failed: its runs at the chosen setting that diverged, or whose metric is not finite.
+      varies: whether it varies over the seeds far more than the others: more than 3 times in
+        standard deviations. Few seeds can deceive there.
+      test_error: the most that the standard error of `difference` over the examples of the test
+        split can be, where the metric is a share of them. The seeds do not show it: all were
+        judged on the same examples. NaN where the metric does not tell.
+    """
+
+    word: Literal["best", "first", "not told apart", "worse", "failed", ""]
+    difference: float
+    low: float
+    high: float
+    failed: int
+    varies: bool
+    test_error: float
+
+    @property
+    def is_of_these_examples(self) -> bool:
+        """Whether it is worse, and other test examples might turn that round."""
+        return self.word == "worse" and self.difference < 2 * self.test_error
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +106,15 @@ class CandidateResult:
     def chosen(self) -> int:
         """The setting with the best mean of `final_validation` over seeds; the first of equals.
 
-        The test split plays no part.
+        Before that counts on how many seeds it is finite: a setting that failed on one seed is
+        behind all that failed on none, and the mean is that of the others. The test split plays
+        no part.
         """
-        return int(np.argmax(_ranked(self._means(self.final_validation), self.lower_is_better)))
+        finite = np.isfinite(self.final_validation)
+        with np.errstate(invalid="ignore"):  # none is finite
+            total = np.sum(self.final_validation, axis=-1, where=finite)
+            means = _ranked(total / finite.sum(axis=-1), self.lower_is_better)
+        return int(np.lexsort((-means, -finite.sum(axis=-1)))[0])
 
     @property
     def chosen_setting(self) -> Setting:
@@ -76,18 +123,40 @@ class CandidateResult:
 
     @property
     def at_edge(self) -> tuple[str, ...]:
-        """Names whose chosen value is the smallest or largest tried: a better may lie beyond."""
+        """Names whose chosen value is the smallest or largest tried: a better may lie beyond.
+
+        A smallest value of 0 is no edge: a decay of nothing has nothing below it.
+        """
         return tuple(
             name
             for name, values in self.candidate.grid.items()
-            if len(values) > 1 and self.chosen_setting[name] in (values[0], values[-1])
+            if len(values) > 1 and self.chosen_setting[name] in (values[0] or math.nan, values[-1])
         )
 
     @property
     def diverged(self) -> np.ndarray:
-        """Runs with a loss that was not finite, or ended above its start: [setting, seed]."""
-        broken = ~np.isfinite(self.train_loss).all(axis=-1) | ~np.isfinite(self.final_loss)
-        return broken | (self.final_loss > self.train_loss[:, :, 0])
+        """Runs with a loss that was not finite, or ended clearly above its start: [setting, seed].
+
+        Clearly is by more than a tenth of the start and more than 3 times the spread of the loss
+        over the second half of the training; or at more than 10 times a start above 0. A run that
+        begins near its optimum and stays there, or that never moves, has not diverged.
+        """
+        start, end = (
+            np.asarray(a, np.float64) for a in (self.train_loss[:, :, 0], self.final_loss)
+        )
+        half = np.asarray(self.train_loss[:, :, -max(self.train_loss.shape[-1] // 2, 1) :])
+        with np.errstate(invalid="ignore"):  # infinities, which count anyway
+            middle = np.median(half, axis=-1, keepdims=True)
+            spread = _DEVIATIONS * np.median(np.abs(half - middle), axis=-1)
+            rise = end - start
+            above = rise > np.maximum(_SPREADS_ABOVE * spread, _SHARE_ABOVE * np.abs(start))
+            above |= (start > 0) & (end > _TIMES_ABOVE * start)
+        return above | ~np.isfinite(self.train_loss).all(axis=-1) | ~np.isfinite(end)
+
+    @property
+    def failed(self) -> np.ndarray:
+        """Runs at the chosen setting that diverged, or whose test metric is not finite: [seed]."""
+        return self.diverged[self.chosen] | ~np.isfinite(self.scores)
 
     def steps_to(self, target: float) -> np.ndarray:
         """Steps until a validation metric of `target`, at the chosen setting: [seed].
@@ -102,11 +171,6 @@ class CandidateResult:
     def scores(self) -> np.ndarray:
         """The test metric at the chosen setting: [seed]."""
         return self.test[self.chosen]
-
-    @staticmethod
-    def _means(runs: np.ndarray) -> np.ndarray:
-        with np.errstate(invalid="ignore"):  # infinities of both signs
-            return np.asarray(np.mean(runs, axis=-1, dtype=np.float64))
 
 
 @dataclass(frozen=True)
@@ -177,37 +241,63 @@ class Outcome:
     def ranking(self) -> tuple[CandidateResult, ...]:
         """The results by mean test metric at the chosen setting, the best first.
 
-        Those that diverged on every seed come last, whatever metric they reached.
+        Those of which a run failed come last, the fewest failures first.
         """
         with np.errstate(invalid="ignore"):  # infinities of both signs
             means = [np.mean(r.scores, dtype=np.float64) for r in self.results]
         better = _ranked(means, self.lower_is_better)
-        lost = [bool(r.diverged[r.chosen].all()) for r in self.results]
-        order = sorted(range(len(means)), key=lambda i: (lost[i], -better[i]))
+        failed = [int(r.failed.sum()) for r in self.results]
+        order = sorted(range(len(means)), key=lambda i: (failed[i], -better[i]))
         return tuple(self.results[i] for i in order)
 
     @cached_property
-    def p_values(self) -> dict[str, float] | None:
-        """Of each candidate but the best: the paired t-test of its test scores against the best's.
+    def verdicts(self) -> dict[str, Verdict]:
+        """What the seeds say of each candidate, in the order of the ranking; see `Verdict`.
 
-        Not corrected for their number. None with a single seed, where no test is possible.
+        All pairs of candidates are compared over the seeds, see `statistics.judge`, so that the
+        best may come from the same runs that judge it.
         """
-        if len(self.seeds) < 2 or not self.results:
-            return None
-        best, *others = self.ranking
-        return {r.name: statistics.paired_p_value(best.scores, r.scores) for r in others}
+        ranked = self.ranking
+        if not ranked:
+            return {}
+        scores = np.array([r.scores for r in ranked], np.float64)
+        failed = np.array([int(r.failed.sum()) for r in ranked])
+        examples = self.sizes["test"]
+        step = statistics.resolution(scores, examples)
+        found = statistics.judge(
+            scores, lower_is_better=self.lower_is_better, apart=failed > 0, resolution=step
+        )
+        with np.errstate(invalid="ignore"):  # infinities of both signs
+            means = scores.mean(axis=-1)
+            differences = means - means[0] if self.lower_is_better else means[0] - means
+        known = scores[np.isfinite(scores)]
+        is_share = (self.percent or step > 0) and bool(np.all((known >= 0) & (known <= 1)))
+        wrong = means if self.lower_is_better else 1.0 - means
+        return {
+            r.name: Verdict(
+                word=_word(found, failed, i),
+                difference=float(differences[i]),
+                low=float(found.low[i]),
+                high=float(found.high[i]),
+                failed=int(failed[i]),
+                varies=bool(found.varies[i]),
+                test_error=statistics.share_error(wrong[0], wrong[i], examples)
+                if is_share and i > 0
+                else math.nan,
+            )
+            for i, r in enumerate(ranked)
+        }
 
-    @cached_property
-    def ties(self) -> frozenset[str] | None:
-        """Candidates that cannot be told from the best at 95 %, after Holm's correction.
 
-        The best itself is not among them. None with a single seed, where no test is possible.
-        """
-        if self.p_values is None:
-            return None
-        rejected = statistics.holm(list(self.p_values.values()))
-        names = zip(self.p_values, rejected, strict=True)
-        return frozenset(name for name, different in names if not different)
+def _word(found: statistics.Judgement, failed: np.ndarray, place: int) -> Any:
+    """The word for who has a place in the ranking."""
+    if failed[place]:
+        return "failed"
+    if np.isnan(found.low[place]):
+        return ""
+    if place > 0:
+        return "worse" if found.low[place] > 0 else "not told apart"
+    return "best" if np.all(found.low[1:][failed[1:] == 0] > 0) else "first"
 
 
 def _ranked(values: Sequence[Any] | np.ndarray, lower_is_better: bool) -> np.ndarray:

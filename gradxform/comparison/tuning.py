@@ -27,6 +27,9 @@ class Trial(NamedTuple):
 class Tuning:
     """What `tune` returns; it prints as a table, and `compare` takes it as candidates.
 
+    A trial is usable if no run of its setting diverged or had a metric that is not finite, on any
+    seed and at any length.
+
     Attributes:
       task: the name of the task.
       metric_name: what the trials are judged by, on the validation split.
@@ -58,21 +61,52 @@ class Tuning:
         """The optimizers."""
         return tuple(self.trials)
 
+    @property
+    def unusable(self) -> tuple[str, ...]:
+        """The optimizers without a usable trial: nothing is known of them but that they failed."""
+        return tuple(name for name in self.names if not self._usable(name))
+
     def best(self, name: str) -> Trial:
-        """The best of an optimizer's longest trials."""
-        trials = self.trials[name]
+        """The best of an optimizer's longest usable trials.
+
+        Raises:
+          ValueError: no trial was usable.
+        """
+        trials = self._usable(name)
+        if not trials:
+            raise ValueError(
+                f"`Tuning.best({name!r})`: none of the {len(self.trials[name])} trials was usable: "
+                "each diverged, or its metric is not finite. Search lower learning rates, or "
+                f"longer warmups; searched was {self._searched(name)}."
+            )
         longest = max(trial.steps for trial in trials)
         return ordered([t for t in trials if t.steps == longest], self.lower_is_better)[0]
 
+    def _usable(self, name: str) -> list[Trial]:
+        failed = [trial.setting for trial in self.trials[name] if not np.isfinite(trial.score)]
+        return [trial for trial in self.trials[name] if trial.setting not in failed]
+
+    def _searched(self, name: str) -> str:
+        return "; ".join(f"{key}: {_in_words(values)}" for key, values in self.spaces[name].items())
+
     @property
     def candidates(self) -> tuple[Candidate, ...]:
-        """Of each optimizer a candidate with its best setting, for `compare`."""
+        """Of each optimizer a candidate with its best setting, for `compare`.
+
+        Those without a usable trial are left out; `unusable` names them.
+
+        Raises:
+          ValueError: no optimizer has a usable trial.
+        """
+        usable = [name for name in self.names if name not in self.unusable]
+        if not usable:
+            self.best(self.names[0])  # raises
         return tuple(
             replace(
                 self.functions[name],
                 grid={key: [value] for key, value in self.best(name).setting.items()},
             )
-            for name in self.names
+            for name in usable
         )
 
     def at_edge(self, name: str) -> tuple[str, ...]:
@@ -90,7 +124,9 @@ class Tuning:
     @property
     def search(self) -> dict[str, Any]:
         """The search in words and numbers that JSON can hold, without the trials."""
+        found = {"without_a_usable_trial": list(self.unusable)} if self.unusable else {}
         return {
+            **found,
             "method": self.method,
             "budget": self.budget,
             "steps": self.steps,
@@ -116,7 +152,8 @@ class Tuning:
 
     def __repr__(self) -> str:
         sign = 1.0 if self.lower_is_better else -1.0
-        order = sorted(self.names, key=lambda name: _key(sign * self.best(name).score))
+        usable = [name for name in self.names if name not in self.unusable]
+        order = sorted(usable, key=lambda name: _key(sign * self.best(name).score))
         names = list(dict.fromkeys(key for space in self.spaces.values() for key in space))
         head = ["optimizer", *(name.replace("_", " ") for name in names)]
         rows = [[*head, f"validation {self.metric_name}", "trials"]]
@@ -133,8 +170,13 @@ class Tuning:
             f"steps each, {seeds}",
             *_aligned(rows),
         ]
-        if any(self.at_edge(name) for name in self.names):
+        if any(self.at_edge(name) for name in usable):
             lines.append("! near the end of its range; a better one may lie beyond.")
+        lines += [
+            f"{name}: none of the {len(self.trials[name])} trials was usable; each diverged, or "
+            f"its metric is not finite. Searched was {self._searched(name)}."
+            for name in self.unusable
+        ]
         return "\n".join(lines)
 
 
@@ -146,6 +188,10 @@ def ordered(trials: Sequence[Trial], lower_is_better: bool) -> list[Trial]:
 
 def _key(score: float) -> tuple[bool, float]:
     return bool(np.isnan(score)), score
+
+
+def _in_words(values: Any) -> str:
+    return str(values) if isinstance(values, Range) else ", ".join(f"{v:g}" for v in values)
 
 
 def _plain(value: Any) -> Any:
