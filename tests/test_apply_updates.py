@@ -95,7 +95,7 @@ def test_in_compiled_code_as_outside() -> None:
 def test_trees_that_do_not_fit_are_refused_by_path(
     params: Any, updates: Any, words: list[str]
 ) -> None:
-    with pytest.raises(ValueError, match="`apply_updates`") as error:
+    with pytest.raises(ValueError, match=r"`apply_updates\(params, updates\)`") as error:
         gx.apply_updates(params, updates)
     for word in [*words, "gradients"]:
         assert word in str(error.value)

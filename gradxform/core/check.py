@@ -15,6 +15,7 @@ import contextlib
 import difflib
 import math
 import numbers
+import re
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -70,6 +71,7 @@ def brief(value: Any) -> str:
         text = repr(value)
     except ValueError:  # Python writes no whole number of more than 4,300 digits
         text = f"<{type(value).__name__}, too long to be written>"
+    text = " ".join(re.sub(r" at 0x[0-9a-f]+", "", text).split())
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

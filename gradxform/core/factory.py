@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, ParamSpec
 import jax
 import optax
 
-from . import buffers, check, hyperparams, tree
+from . import buffers, check, hyperparams, meant, tree
 from .foreign import WAY_OUT, refuse_state
 from .hyperparams import HyperparamsState
 from .needs import Needs, needs_of
@@ -69,9 +69,16 @@ class Signature:
         except TypeError as error:
             names = ", ".join(parameters)
             raise TypeError(f"`{self.name}({names})`: {error}.") from None
+        given = dict(bound.arguments)
         bound.apply_defaults()
         for name in self.rules:
-            bound.arguments[name] = self.apply(name, bound)
+            try:
+                bound.arguments[name] = self.apply(name, bound)
+            except (TypeError, ValueError) as error:
+                other = meant.swapped_with(self.name, name, self.rules, given)
+                if not other:
+                    raise
+                raise type(error)(f"{error} Are `{other}` and `{name}` swapped?") from None
         return bound
 
     def apply(self, name: str, bound: inspect.BoundArguments) -> Any:

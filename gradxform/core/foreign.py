@@ -8,10 +8,17 @@ WAY_OUT = (
 )
 
 
+def way_out(state: Any) -> str:
+    """How to come to the right state from what was given."""
+    if callable(state) or hasattr(state, "init"):
+        return "That is the transformation, or a part of it: `state = tx.init(params)`."
+    return WAY_OUT
+
+
 def refuse_state(call: str, state: Any, expected: str) -> NoReturn:
     """Say which state was given, which one was expected, and how to come to it."""
     kind = type(state)
     found = kind.__name__
     if found == expected:  # Optax's have the same names, and it is one of these as a rule
         found = f"{kind.__module__.partition('.')[0]}.{found}"
-    raise TypeError(f"`{call}` was given a state of type {found}, not {expected}. {WAY_OUT}")
+    raise TypeError(f"`{call}` was given a state of type {found}, not {expected}. {way_out(state)}")

@@ -22,7 +22,7 @@ import numpy as np
 
 from . import check, numerics
 from .display import Displayed
-from .recipe import Recipe, rebuild, render, value_key
+from .recipe import FACTORIES, Recipe, rebuild, render, value_key, written
 
 
 class HyperparamsState(NamedTuple):
@@ -141,12 +141,18 @@ class ScalarRule:
         """The number as a float, the rest as it is."""
         if isinstance(value, Tunable):
             return Tunable(self.interval(call, name, value.value))
+        if callable(value) and value in FACTORIES.values():
+            made = "a schedule" if name == "learning_rate" else "a value"
+            hint = f"Call the factory first: `{written(value)}(...)` makes {made}."
+            raise TypeError(f"`{call}({name}={written(value)})`: `{name}` is a factory. {hint}")
         if callable(value) or isinstance(value, Feedback):
             return value
         try:
             return self.interval(call, name, value)
         except TypeError as error:
             hint = "A function of the step or `tunable(number)` may stand for the number."
+            if isinstance(value, str):
+                hint = "This is text: leave out the quotes, or convert it by `float(...)`. " + hint
             raise TypeError(f"{error} {hint}") from None
 
 
@@ -259,7 +265,15 @@ def _kept(log_kept: Any, decay: jax.Array) -> jax.Array:
 def _at(name: str, value: Any, count: jax.Array) -> Any:
     if not callable(value):
         return value
-    number = value(count)
+    try:
+        number = value(count)
+    except Exception as error:
+        error.add_note(
+            f"Raised by the schedule of `{name}`, {check.brief(value)}. A schedule is a function "
+            "of one argument, the step: an integer array that is traced under `jit`, so "
+            "`jnp.where(step < 100, a, b)` and not `if`."
+        )
+        raise
     is_number = isinstance(number, jax.Array | np.ndarray | np.generic | float | int)
     if not is_number or jnp.ndim(number):
         raise TypeError(

@@ -39,7 +39,7 @@ def mask_tree(call: str, mask: Any, params: Any, name: str = "mask") -> Any:
     if isinstance(given, Selector) and not any(jax.tree.leaves(mask)) and jax.tree.leaves(params):
         raise ValueError(
             f"`{call}({name}={given!r})`: the selector matches none of the parameters. "
-            f"{listed(path for path, _ in paths(params))}"
+            f"The paths are: {listed(path for path, _ in paths(params))}"
         )
     # Flax's NNX shows `init` its parameters in boxes and `update` without.
     for candidate in (mask, tree.unboxed(mask)):
@@ -66,10 +66,10 @@ def merged(chosen: Any, inside: Any, outside: Any) -> Any:
 
 
 def listed(names: Any) -> str:
-    """The end of an error message that lists paths."""
+    """Paths as the end of an error message."""
     names = list(names)
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return f"The paths are: {', '.join(names[:_LISTED])}{more}."
+    return f"{', '.join(names[:_LISTED])}{more}."
 
 
 def _is_function(mask: Any) -> bool:
@@ -82,5 +82,11 @@ def _require_bools(call: str, name: str, mask: Any) -> None:
         if check.is_traced(leaf) or not isinstance(leaf, bool | np.bool_):
             raise TypeError(
                 f"`{call}({name}=...)`: a mask holds Python bools, True where the transformation "
-                f"applies; got {check.brief(leaf)}."
+                f"applies; got {check.brief(leaf)}.{_NAMED if isinstance(leaf, str) else ''}"
             )
+
+
+_NAMED = (
+    " By name: `select.path('encoder/.*')`, with `|` between several. Labels as Optax has them: "
+    "`jax.tree.map(lambda label: label == 'decayed', labels)`."
+)

@@ -7,11 +7,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.tree_util import keystr, register_pytree_with_keys
 
 from . import check, numerics
 from .hyperparams import HyperparamsState
 from .places import keys_of, nodes, unboxed_leaf
+
+
+class UnknownHyperparameter(KeyError):
+    """A name that no live hyperparameter of a state has, or several."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # and not in quotes, as `KeyError` shows a key
 
 
 class Hyperparams(dict[str, Any]):
@@ -21,7 +29,7 @@ class Hyperparams(dict[str, Any]):
     """
 
     def __missing__(self, name: str) -> Any:
-        raise KeyError(_unknown(name, self))
+        raise UnknownHyperparameter(f"`hyperparams(state)[{name!r}]`: {_unknown(name, self)}")
 
 
 def _flatten_with_keys(values: Hyperparams) -> tuple[list[tuple[Any, Any]], tuple[str, ...]]:
@@ -50,8 +58,22 @@ def hyperparams(state: Any) -> Hyperparams:
       is written with the names of the groups or links that it is in, as in `head/learning_rate`,
       or with its place in chains without names, as in `1/learning_rate`; asking for the short one
       is an error that lists them.
+
+    Raises:
+      TypeError: what was given is no state: a transformation, a function, None.
     """
+    _require_state("hyperparams(state)", state)
     return Hyperparams({key: values[name] for key, _, name, values in _places(state)})
+
+
+def _require_state(call: str, state: Any) -> None:
+    """Refuse what can be no state: a transformation, a function, None."""
+    is_function = callable(state) and bool(jax.tree_util.all_leaves([state]))
+    if state is None or is_function or isinstance(state, optax.GradientTransformation):
+        raise TypeError(
+            f"`{call}`: a state must be given, as `tx.init(params)` makes it; got "
+            f"{check.brief(state)}. The arguments of a transformation are in `tx.recipe.arguments`."
+        )
 
 
 def _places(state: Any) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
@@ -91,10 +113,13 @@ def set_hyperparams(state: Any, **values: Any) -> Any:
       KeyError: a name that is not there, or that occurs more than once.
       TypeError: a reading (a constant or a schedule), which the next update would overwrite.
     """
+    _require_state("set_hyperparams(state, ...)", state)
     keys = {(place, name): key for key, place, name, _ in _places(state)}
-    known = Hyperparams(dict.fromkeys(keys.values()))
-    for name in values:
-        known[name]
+    known = dict.fromkeys(keys.values())
+    for name, value in values.items():
+        if name not in known:
+            call = f"`set_hyperparams({name}={check.brief(value)})`"
+            raise UnknownHyperparameter(f"{call}: {_unknown(name, known)}")
     remaining = dict(values)
 
     def write(path: str, found: HyperparamsState) -> HyperparamsState:
@@ -150,5 +175,10 @@ def _unknown(name: str, known: dict[str, Any]) -> str:
     if same:
         return f"`{name}` occurs {len(same)} times; ask for one of: {', '.join(sorted(same))}."
     if not known:
-        return f"no `{name}`: this state holds no live hyperparameters."
-    return f"no `{name}` among the live hyperparameters.{check.nearest(name, known)}"
+        return f"there is no `{name}`: this state holds no live hyperparameters."
+    names = check.nearest(name, known)
+    constant = f" A constant is not in the state: build with `{name}=tunable(...)` to set it."
+    return (
+        f"there is no `{name}` among the live hyperparameters.{names}"
+        f"{'' if 'Did you mean' in names else constant}"
+    )

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import jax.numpy as jnp
 import numpy as np
 
-from . import check
+from . import check, tree
 from .parameter_names import TABLES, VECTORS
 from .selector import Predicate, constant, selector
 
@@ -89,7 +89,12 @@ def ndim_at_least(n: _Size) -> Predicate:
 @selector
 def dtype(dtype: Annotated[Any, _Dtype()]) -> Predicate:
     """The parameters of one `dtype`, such as `"bfloat16"`."""
-    return lambda path, leaf: jnp.result_type(leaf) == dtype
+
+    def selects(path: str, leaf: Any) -> bool:
+        tree.require_arrays(f"select.dtype({dtype.name!r})", {path: leaf})
+        return bool(jnp.result_type(leaf) == dtype)
+
+    return selects
 
 
 @selector

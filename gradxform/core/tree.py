@@ -219,13 +219,29 @@ def require_trainable(call: str, params: Any) -> None:
             continue
         dtype = getattr(leaf, "dtype", None)
         if dtype is None or not jnp.issubdtype(dtype, np.inexact):
-            kind = type(leaf).__name__ if dtype is None else dtype
-            raise TypeError(
-                f"`{call}`: {_leaf_name(path)} is of type {kind}; only floating and "
-                "complex arrays can be trained. Pass the trainable part of the model: "
-                "`eqx.filter(model, eqx.is_inexact_array)`, `nnx.state(model, nnx.Param)` or "
-                "`variables['params']`, or leave the rest out as `None`."
-            )
+            raise TypeError(_untrainable(call, path, leaf))
+
+
+def require_arrays(call: str, params: Any) -> None:
+    """Raise a `TypeError` of `call` where a leaf of `params` is no array of numbers, by path.
+
+    What a transformation may do with whole numbers, its `init` says.
+    """
+    for path, leaf in tree_flatten_with_path(params)[0]:
+        if isinstance(leaf, bool | int | float | complex):
+            continue
+        dtype = getattr(leaf, "dtype", None)
+        if dtype is None or jnp.issubdtype(dtype, jax.dtypes.extended):
+            raise TypeError(_untrainable(call, path, leaf))
+
+
+def _untrainable(call: str, path: Any, leaf: Any) -> str:
+    return (
+        f"`{call}`: {_leaf_name(path)} is of type {getattr(leaf, 'dtype', type(leaf).__name__)}; "
+        "only floating and complex arrays can be trained. Pass the trainable part of the model: "
+        "`eqx.filter(model, eqx.is_inexact_array)`, `nnx.state(model, nnx.Param)` or "
+        "`variables['params']`, or leave the rest out as `None`."
+    )
 
 
 def paired(updates: Any, params: Any) -> tuple[list[Any], list[Any], Any]:
@@ -235,11 +251,11 @@ def paired(updates: Any, params: Any) -> tuple[list[Any], list[Any], Any]:
 
 
 def require_matching(updates: Any, params: Any) -> None:
-    """Raise a `ValueError` where `updates` are not gradients of `params`, by path, with both."""
+    """Raise a `Refusal` where `updates` are not gradients of `params`, by path, with both."""
     leaves, structure = _flatten(updates)
     owners = _column(structure, updates, params, _PARAMS)
     for index, (g, p) in enumerate(zip(leaves, owners, strict=True)):
-        if g is not None and jnp.shape(g) != jnp.shape(p):
+        if g is not None and np.shape(g) != np.shape(p):
             raise check.Refusal(_misshapen(updates, [owners], index, _PARAMS))
 
 

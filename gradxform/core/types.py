@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 import jax
 import optax
 
-from . import check, mesh, position, tree
+from . import check, meant, mesh, position, tree
 from .display import Displayed
 from .recipe import Recipe, rebuild, render
 
@@ -103,6 +103,20 @@ class Update(_Function):
 
         If it is `wide`, that is float32 for a 16-bit one.
         """
+        try:
+            return self._step(updates, state, params, extra)
+        except (TypeError, ValueError):
+            wrong = meant.misplaced(updates, state, params)
+            if not wrong:
+                raise
+            raise TypeError(f"`{self.recipe.name}(...).update`: {wrong}") from None
+        except RuntimeError as error:
+            meant.note_deleted(error)
+            raise
+
+    def _step(
+        self, updates: Updates, state: State, params: Params, extra: dict[str, Any]
+    ) -> tuple[Updates, State]:
         if params is not None:
             with check.calling(f"{self.recipe.name}(...).update"):
                 tree.require_matching(updates, params)
@@ -158,10 +172,9 @@ def require_transformation(call: str, what: str, tx: Any) -> None:
     """Refuse what is no transformation, also a factory that was not called."""
     if isinstance(tx, optax.GradientTransformation):
         return
-    hint = " Call the factory first." if callable(tx) else ""
-    raise TypeError(
-        f"`{call}(...)`: {what} must be a gradient transformation; got {check.brief(tx)}.{hint}"
-    )
+    shown = call if "(" in call else f"{call}(...)"
+    text = f"`{shown}`: {what} must be a gradient transformation; got {check.brief(tx)}."
+    raise TypeError(f"{text} {meant.instead_of_transformation(tx)}".rstrip())
 
 
 class TransformationRule:

@@ -102,7 +102,8 @@ def describe(tx: optax.GradientTransformation, params: Params) -> Description:
     Raises:
       ValueError: a selector that matches nothing, or a parameter without a group, as in `init`.
     """
-    require_transformation("describe", "`tx`", tx)
+    require_transformation("describe(tx, params)", "`tx`", tx)
+    tree.require_arrays("describe(tx, params)", params)
     found: dict[str, dict[str, Any]] = {
         path: {
             "path": path,

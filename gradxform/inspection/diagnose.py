@@ -86,7 +86,7 @@ def diagnose(
     Raises:
       ValueError: an argument that is none of those.
     """
-    require_transformation("diagnose", "`tx`", tx)
+    require_transformation("diagnose(tx, params)", "`tx`", tx)
     numbers = {
         "total_steps": total_steps,
         "batch_size": batch_size,

@@ -122,6 +122,7 @@ class Context:
     def refusal(self) -> str:
         """Why the transformation refuses these parameters; "" where it takes them."""
         try:
+            tree.require_arrays("diagnose(tx, params)", self.params)
             list(self._visited())
             self.state_bytes  # noqa: B018
         except (TypeError, ValueError) as error:

@@ -25,7 +25,7 @@ import optax
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
 from jax.tree_util import keystr, tree_flatten_with_path
 
-from ..core import check
+from ..core import check, tree
 from ..core.types import Params, State, require_transformation
 from .specs import Owners, Spec, axes_of, named, names_of, own_spec, require_axis, spread, with_axes
 
@@ -180,6 +180,7 @@ def _state(
         isinstance(mesh, Mesh | AbstractMesh),
         f"`mesh` must be a mesh, as `jax.make_mesh` makes it; got {check.brief(mesh)}.",
     )
+    tree.require_arrays(_CALL, params)
     axes = () if zero_axis is None else tuple(names_of((zero_axis,)))
     for name in axes:
         require_axis(mesh, name, "`zero_axis`")

@@ -83,7 +83,7 @@ def transfer_state(
         `opt_state` is meant.
       TypeError: `old_state` holds something that is no array.
     """
-    require_transformation("transfer_state", "`tx`", tx)
+    require_transformation("transfer_state(old_state, tx, params)", "`tx`", tx)
     if step is not None:
         step = check.Whole(low=0)("transfer_state", "step", step)
     _require_state(old_state)

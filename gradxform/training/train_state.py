@@ -9,7 +9,7 @@ from jax import Array
 from jax.sharding import NamedSharding
 from jax.tree_util import keystr, tree_flatten_with_path
 
-from ..core import check
+from ..core import check, tree
 from ..core.types import Params, State, require_transformation
 from ..placement.specs import named, named_leaf
 
@@ -43,16 +43,20 @@ class TrainState(NamedTuple):
           tx: the optimizer, as `make_train_step` gets it.
           params: the parameters.
           model_state: a tree of arrays that the loss function returns anew each time.
-          key: a random key, for dropout and the like.
+          key: a random key, for dropout and the like. Flax's msgpack and Equinox's serialisation
+            hold no typed keys (`jax.random.key`): for them pass `jax.random.PRNGKey(0)`. Orbax
+            saves both.
           sharding: the shardings of the optimizer state, from `state_sharding`. It is made where
             it shall lie, and so takes the memory of a piece on each device; without them it is
             made where the parameters lie.
 
         Raises:
+          TypeError: `tx` is no transformation, or a leaf of `params` no array of numbers.
           ValueError: `sharding` is that of another state, or of other devices than those that the
             parameters were placed on.
         """
-        require_transformation("TrainState.create", "`tx`", tx)
+        require_transformation("TrainState.create(tx, params)", "`tx`", tx)
+        tree.require_arrays("TrainState.create(tx, params)", params)
         params, model_state, key = jax.tree.map(jnp.copy, (params, model_state, key))
         step = jnp.zeros((), jnp.int32)
         if sharding is None:
@@ -68,6 +72,24 @@ class TrainState(NamedTuple):
 
         step, params, model_state, key = jax.tree.map(placed, (step, params, model_state, key))
         return cls(step, params, opt_state, model_state, key)
+
+
+def require_state(state: Any, batch: Any) -> None:
+    """Refuse what a train step cannot go on from, with the way to what it can."""
+    if isinstance(state, TrainState):
+        return
+    way = "`TrainState.create(tx, params)` makes it."
+    if isinstance(batch, TrainState):
+        way = "The state comes first: `step(state, batch)`."
+    elif {"apply_gradients", "params", "tx"} <= {*dir(state)}:
+        way = (
+            "This is a train state of Flax's: go on with `TrainState.create(state.tx, "
+            "state.params)`, or keep it and call `apply_gradients(state, grads, value=loss)`."
+        )
+    found = f"{type(state).__module__.partition('.')[0]}.{type(state).__name__}"
+    if check.is_traced(state):
+        found = check.brief(state)
+    raise check.Refusal(f"the state must be a `gradxform.TrainState`; got {found}. {way}")
 
 
 def require_train_state(like: Any) -> TrainState:

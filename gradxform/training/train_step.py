@@ -1,23 +1,22 @@
 """A whole training step: loss, gradients, update, in one jitted function that donates its state."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 from jax import Array
 
-from ..core import check, numerics, tree
+from ..core import check, numerics
 from ..core.reading import hyperparams
 from ..core.types import Params, require_transformation
 from ..placement.places import Places, in_dtypes_of
 from ..transforms.curvature import hutchinson
 from ..wrappers.apply import apply_updates
 from ..wrappers.loss_scale import DynamicLossScaleState, scale_loss
-from ..wrappers.micro_batches import accumulated_value_and_grad
-from .train_state import TrainState, require_train_state
+from .donating import DonatingStep
+from .train_loss import Loss
+from .train_state import TrainState, require_state, require_train_state
 
 Metrics = dict[str, Any]
 TrainStep = Callable[..., tuple[TrainState, Metrics]]
@@ -69,19 +68,22 @@ def make_train_step(
       above if they have their names, such as `value=validation_loss`.
 
     Raises:
-      ValueError: by the step: a loss that is no real scalar, a batch that cannot be split, or a
-        state of other trees or shapes than those of `like`.
+      TypeError: `loss_fn` takes an argument that the step does not give it.
+      ValueError: by the step: a loss that is no real scalar, a batch without examples or one that
+        cannot be split, a state that an earlier step was given, or one of other trees or shapes
+        than those of `like`.
     """
-    require_transformation("make_train_step", "`tx`", tx)
+    require_transformation("make_train_step(loss_fn, tx)", "`tx`", tx)
     accumulate = check.Whole()("make_train_step", "accumulate", accumulate)
     tx = optax.with_extra_args_support(tx)
-    loss = _Loss(loss_fn, has_aux)
+    loss = Loss(loss_fn, has_aux)
     places = Places(None)
     if like is not None:
         places = Places(require_train_state(like), like.params, like.opt_state)
 
     def step(state: TrainState, batch: Any, **extra: Any) -> tuple[TrainState, Metrics]:
         with check.calling("step(state, batch)"):
+            require_state(state, batch)
             loss.require(state)
         places.require(state, "step(state, batch)")
         scale = _scale_of(state.opt_state)
@@ -129,7 +131,8 @@ def make_train_step(
         metrics = {"loss": scaled / scale, **hyperparams(opt_state)}
         return after, {**metrics, "aux": aux} if has_aux else metrics
 
-    return jax.jit(step, donate_argnums=0, out_shardings=(places.returned, None))
+    jitted = jax.jit(step, donate_argnums=0, out_shardings=(places.returned, None))
+    return DonatingStep(jitted, "step(state, batch)", ("state", "batch"), donated=1)
 
 
 def _after_all(update: Callable[..., Any], step: Array, grads: Params, *changed: Any) -> Any:
@@ -144,91 +147,6 @@ def _after_all(update: Callable[..., Any], step: Array, grads: Params, *changed:
     return jax.lax.cond(step >= 0, update, lambda _, *kept: kept, grads, *changed)
 
 
-class _Loss:
-    """A loss function, and which of a step's arguments it takes."""
-
-    def __init__(self, function: Callable[..., Any], has_aux: bool) -> None:
-        if not callable(function):
-            raise TypeError(
-                "`make_train_step(loss_fn, tx)`: `loss_fn` must be a function `(params, batch)` to "
-                f"the loss; got {check.brief(function)}."
-            )
-        names = inspect.signature(function).parameters
-        self.function, self.has_aux = function, has_aux
-        self.named = [name for name in ("model_state", "key") if name in names]
-        self.has_state = "model_state" in names
-
-    def require(self, state: TrainState) -> None:
-        """Refuse a state that has not what the function takes, or has what it does not."""
-        for name in ("model_state", "key"):
-            given = getattr(state, name) is not None
-            check.require(
-                given or name not in self.named,
-                f"`loss_fn` takes `{name}`, and the state has none: "
-                f"`TrainState.create(tx, params, {name}=...)`.",
-            )
-            check.require(
-                not given or name in self.named,
-                f"the state has a `{name}` that `loss_fn` does not take. Let it have an argument "
-                "of that name, or leave it out of the state.",
-            )
-
-    def scaled(
-        self, scale: Any, params: Params, batch: Any, model_state: Any, key: Any
-    ) -> tuple[Array, Any, Any]:
-        """The loss times `scale`, the model's state, and the aux."""
-        # New boxes: Flax's NNX lets a variable change only in the trace that made it.
-        beside = {"model_state": jax.tree.map(lambda x: x, model_state), "key": key}
-        value = self.function(params, batch, **{name: beside[name] for name in self.named})
-        with check.calling("make_train_step(loss_fn, tx)"):
-            value, model_state, aux = self.parts(value, model_state)
-        return tree.widen(value) * scale, model_state, aux
-
-    def parts(self, value: Any, model_state: Any) -> tuple[Array, Any, Any]:
-        """What the function returned: the loss, the model's state, and the aux."""
-        aux = None
-        if self.has_state or self.has_aux:
-            value, rest = _pair(value, "(loss, model_state)" if self.has_state else "(loss, aux)")
-            if self.has_state and self.has_aux:
-                model_state, aux = _pair(rest, "(loss, (model_state, aux))")
-            elif self.has_state:
-                model_state = rest
-            else:
-                aux = rest
-        value = jnp.asarray(value)
-        check.require(
-            value.shape == () and jnp.issubdtype(value.dtype, jnp.floating),
-            "`loss_fn` must return a real scalar; it returned "
-            f"{value.dtype}{list(value.shape)}. Take the mean over the examples.",
-        )
-        return value, model_state, aux
-
-    def value_and_grad(self, accumulate: int, scale: Any) -> Callable[..., Any]:
-        """(params, batch, model_state, key) -> ((scaled loss, (model_state, aux)), gradients)."""
-
-        def positional(*args: Any) -> Any:
-            value, model_state, aux = self.scaled(scale, *args)
-            return value, (model_state, aux) if self.has_state else aux
-
-        differentiate = accumulated_value_and_grad(
-            positional,
-            accumulate,
-            has_aux=True,
-            state_argnum=2 if self.has_state else None,
-            key_argnums=3 if "key" in self.named else (),
-            aux_reduction="stack",
-        )
-
-        def value_and_grad(*args: Any) -> Any:
-            (value, rest), grads = differentiate(*args)
-            model_state, aux = rest if self.has_state else (args[2], rest)
-            if accumulate > 1:
-                aux = jax.tree.map(_mean_of_scalars, aux)
-            return (value, (model_state, aux)), grads
-
-        return value_and_grad
-
-
 def _scale_of(opt_state: Any) -> Any:
     """The scale of the loss: 1 where the optimizer has none."""
 
@@ -237,17 +155,3 @@ def _scale_of(opt_state: Any) -> Any:
 
     leaves = jax.tree.leaves(opt_state, is_leaf=is_scaled)
     return scale_loss(opt_state, 1.0) if any(map(is_scaled, leaves)) else 1.0
-
-
-def _mean_of_scalars(x: Array) -> Array:
-    """What was stacked: real scalars as their mean, everything else as it is."""
-    is_real = jnp.issubdtype(x.dtype, jnp.floating)
-    return jnp.mean(tree.widen(x)).astype(x.dtype) if x.ndim == 1 and is_real else x
-
-
-def _pair(value: Any, what: str) -> tuple[Any, Any]:
-    check.require(
-        isinstance(value, tuple | list) and len(value) == 2,
-        f"`loss_fn` must return `{what}`; it returned {check.brief(value)}.",
-    )
-    return value[0], value[1]

@@ -15,6 +15,7 @@ import optax
 from ..core.types import Params, State, Updates, require_transformation
 from ..placement.places import Places, in_dtypes_of, require_pair
 from ..wrappers.apply import apply_updates
+from .donating import DonatingStep
 
 
 def make_update_step(
@@ -41,9 +42,10 @@ def make_update_step(
       `update` are given by keyword; a function among them as `jax.tree_util.Partial(function)`.
 
     Raises:
-      ValueError: by the step: it was given other trees or shapes than those of `like`.
+      ValueError: by the step: it was given other trees or shapes than those of `like`, or an array
+        that an earlier step was given, or one array in two places.
     """
-    require_transformation("make_update_step", "`tx`", tx)
+    require_transformation("make_update_step(tx)", "`tx`", tx)
     tx = optax.with_extra_args_support(tx)
     places = Places(None)
     if like is not None:
@@ -58,4 +60,6 @@ def make_update_step(
         updates, after = tx.update(grads, state, params, **extra)
         return places.to_params(apply_updates(params, updates)), in_dtypes_of(state, after)
 
-    return jax.jit(update_step, donate_argnums=(0, 1), out_shardings=places.returned)
+    jitted = jax.jit(update_step, donate_argnums=(0, 1), out_shardings=places.returned)
+    names = ("params", "state", "grads")
+    return DonatingStep(jitted, "update_step(params, state, grads)", names, donated=2)

@@ -98,13 +98,14 @@ def depths(depth_of: Any, params: Params) -> Any:
     found = [(path, _depth(depth_of, path)) for path, _ in paths(params)]
     without = [path for path, depth in found if depth is None]
     check.require(
-        not without, f"`depth_of` has no pattern for some of the parameters. {listed(without)}"
+        not without,
+        f"`depth_of` has no pattern for some of the parameters. The paths are: {listed(without)}",
     )
     unused = _unused(depth_of, [path for path, _ in found])
     check.require(
         not unused or not found,
         f"`depth_of` has patterns that match none of the parameters: {', '.join(unused)}. "
-        f"{listed(path for path, _ in found)}",
+        f"The paths are: {listed(path for path, _ in found)}",
     )
     bare = tree.unboxed(params)
     depths = jax.tree.unflatten(jax.tree.structure(bare), [depth for _, depth in found])

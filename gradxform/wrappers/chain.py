@@ -6,7 +6,7 @@ import optax
 
 from ..core import check, position
 from ..core.factory import transformation
-from ..core.foreign import WAY_OUT
+from ..core.foreign import WAY_OUT, way_out
 from ..core.types import (
     InitUpdate,
     Params,
@@ -125,5 +125,6 @@ def _require_length(call: str, state: Any, length: int, kind: type) -> None:
     if not is_chain or len(state) != length:
         found = f"{len(state)} states" if is_chain else type(state).__name__
         raise ValueError(
-            f"`{call}(...).update`: {length} links need {length} states; got {found}. {WAY_OUT}"
+            f"`{call}(...).update`: {length} links need {length} states; got {found}. "
+            f"{way_out(state)}"
         )

@@ -12,6 +12,14 @@ from ..core.selector import paths
 from ..core.types import Params, require_transformation
 
 DEFAULT = "default"
+_PAIR = (
+    'Write `partition({"name": (select.path(".*kernel"), adam(1e-3))}, default=...)`: each group '
+    "has what selects its parameters, and their transformation."
+)
+_LABELS = (
+    "Labels, as Optax has them, become a mask for each group: "
+    "`jax.tree.map(lambda label: label == name, labels)`."
+)
 
 
 class GroupsRule:
@@ -23,7 +31,11 @@ class GroupsRule:
         """A dict that compares by its order too, which decides who has a parameter."""
         if not isinstance(value, dict) or not value:
             check.fail(
-                call, name, value, "a dict {name: (selector, transformation)}, not an empty one"
+                call,
+                name,
+                value,
+                "a dict {name: (selector, transformation)}, not an empty one",
+                _PAIR,
             )
         groups = OrderedDict()
         for group, pair in value.items():
@@ -33,8 +45,22 @@ class GroupsRule:
                 )
             is_pair = isinstance(pair, tuple | list) and len(pair) == 2
             if not is_pair or isinstance(pair, optax.GradientTransformation):
-                check.fail(call, f"{name}[{group!r}]", pair, "a pair (selector, transformation)")
+                check.fail(
+                    call,
+                    f"{name}[{group!r}]",
+                    pair,
+                    "a pair (selector, transformation)",
+                    f"{_PAIR} {_LABELS}",
+                )
             mask, tx = pair
+            if isinstance(mask, optax.GradientTransformation):
+                check.fail(
+                    call,
+                    f"{name}[{group!r}]",
+                    tuple(pair),
+                    "a pair (selector, transformation), in this order",
+                    _PAIR,
+                )
             if mask is None:
                 check.fail(call, f"{name}[{group!r}]", pair, "given a mask", "See `select.all`.")
             MaskRule()(call, f"{name}[{group!r}]", mask)
@@ -63,11 +89,15 @@ def assign(masks: dict[str, Any], params: Params, has_default: bool) -> dict[str
     else:
         check.require(
             not any(jax.tree.leaves(free)),
-            "no group selects some of the parameters. Add a group for them, or `default=`, with "
-            f"`identity()` or `freeze` where they shall not be trained. {_places(free)}",
+            "no group selects some of the parameters. Add a group for them, or `default=...`; to "
+            f"keep them as they are, `freeze(..., mask)`. These are not selected: {_paths(free)}",
         )
     return chosen
 
 
 def _places(chosen: Any) -> str:
+    return f"The paths are: {_paths(chosen)}"
+
+
+def _paths(chosen: Any) -> str:
     return listed(path for path, use in paths(chosen) if use)

@@ -20,6 +20,7 @@ from jax import Array, lax
 from ..core import check, numerics, tree
 from . import micro_parts, window
 from .micro_parts import Argnums, AuxReduction, Roles
+from .scalar_loss import require_examples, scalar_loss
 
 
 class _Rest(NamedTuple):
@@ -83,8 +84,9 @@ def accumulated_value_and_grad(
 
     Raises:
       TypeError: `loss_fn` is no function.
-      ValueError: an array of the batch cannot be cut into k equal parts, or the arrays differ in
-        the number of examples; with the path of the array.
+      ValueError: the loss is no real scalar; the batch has no examples, an array of it cannot be
+        cut into k equal parts, or the arrays differ in the number of examples, with the path of
+        the array.
     """
     call = "accumulated_value_and_grad"
     if not callable(loss_fn):
@@ -109,6 +111,7 @@ def accumulated_value_and_grad(
         if weighted:
             loss, weight = micro_parts.pair(loss, "(loss, weight)")
             weight = micro_parts.weight_of(weight)
+        loss = scalar_loss(loss)
         micro_parts.require_reducible(aux, aux_reduction)
         return loss, _Rest(weight, state, aux)
 
@@ -129,7 +132,9 @@ def accumulated_value_and_grad(
     @functools.wraps(loss_fn)
     def value_and_grad(*args: Any, **kwargs: Any) -> Any:
         with check.calling(f"{call}(...)"):
-            roles.require(args)
+            roles.require(args, kwargs)
+            if mean and not weighted:
+                require_examples([args[i] for i in roles.batch])
             return alone(args, kwargs) if k == 1 else scanned(args, kwargs)
 
     def scanned(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

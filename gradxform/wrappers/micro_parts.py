@@ -38,14 +38,23 @@ class Roles:
             f"`state_argnum={state}`, `key_argnums={self.keys}`.",
         )
 
-    def require(self, args: tuple[Any, ...]) -> None:
+    def require(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Refuse a call that has not given all of them by position."""
-        last = max([*self.params, *self.batch, *self.state, *self.keys])
-        check.require(
-            last < len(args),
-            f"the options name the positional argument {last}; the call has {len(args)}. What they "
-            "name is given by position.",
-        )
+        roles = {
+            "argnums": self.params,
+            "batch_argnums": self.batch,
+            "state_argnum": self.state,
+            "key_argnums": self.keys,
+        }
+        for option, places in roles.items():
+            missing = [place for place in places if place >= len(args)]
+            given = ", ".join(f"`{name}`" for name in kwargs)
+            check.require(
+                not missing,
+                f"`{option}` is the position of an argument, here {missing and missing[0]}, and "
+                f"the call has {len(args)} by position"
+                + (f" and {given} by keyword. Leave the keyword out." if given else "."),
+            )
 
     def trainable(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """The parameters, with `None` in the place of what has no gradient."""
