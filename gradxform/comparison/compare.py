@@ -94,7 +94,7 @@ def compare(
     every = check.Optional(check.Whole())("compare", "evaluate_every", evaluate_every)
     every = min(every or -(-steps // _EVALUATIONS), steps)
     require_batch("compare", task, batch_size)
-    limit = check.Optional(check.Whole())("compare", "memory_limit", memory_limit)
+    limit = check.Optional(check.Whole(high=None))("compare", "memory_limit", memory_limit)
     limit = limit or default_memory_limit()
     model, candidates = Model(task), as_candidates(candidates)
     for candidate in candidates:

@@ -15,6 +15,10 @@ DType = Annotated[Any, check.FloatDType()]
 StateDType = Annotated[Any, check.StateDType()]
 Count = Annotated[int, check.Whole()]
 WholeNumber = Annotated[int, check.Whole(low=0)]
+# Those that may be traced, as in `optax.inject_hyperparams`, and those that count no steps.
+TracedCount = Annotated[int, check.Whole(traced=True)]
+TracedWholeNumber = Annotated[int, check.Whole(low=0, traced=True)]
+Size = Annotated[int, check.Whole(high=None)]
 Number = Annotated[Any, check.Interval()]
 NonNegativeNumber = Annotated[Any, check.Interval(low=0.0)]
 PositiveNumber = Annotated[Any, check.Interval(low=0.0, low_open=True)]
@@ -33,7 +37,10 @@ __all__ = [
     "Positive",
     "PositiveNumber",
     "Scalar",
+    "Size",
     "StateDType",
+    "TracedCount",
+    "TracedWholeNumber",
     "Transformation",
     "WholeNumber",
 ]

@@ -15,6 +15,7 @@ import contextlib
 import difflib
 import math
 import numbers
+import operator
 import re
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -111,6 +112,41 @@ def _known(value: Any) -> bool:
     )
 
 
+def is_known_scalar(value: Any) -> bool:
+    """Whether `value` is a scalar of NumPy or JAX, or an array of no axes, whose value is known."""
+    is_array = isinstance(value, np.ndarray | np.generic | jax.Array)
+    return is_array and np.ndim(value) == 0 and _known(value)
+
+
+# The last count of the counters in a state, which are int32 and stay there.
+LONGEST = 2**31 - 1
+
+
+def whole_number(value: Any) -> int | None:
+    """`value` as an int if it is a whole number that is known, of whatever type; else None."""
+    if is_known_scalar(value):
+        value = value.item()
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # 1e4 steps is how people write ten thousand
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+def sequence(call: str, name: str, value: Any, must: str) -> tuple[Any, ...]:
+    """The items of a list, a tuple or an array of one axis, and of nothing else that iterates."""
+    hint = ""
+    if isinstance(value, Mapping):
+        hint = "Of a dict only the keys would be read: give its keys and its values apart."
+    is_array = isinstance(value, np.ndarray | jax.Array) and np.ndim(value) == 1
+    if not is_array and not isinstance(value, list | tuple | range):
+        fail(call, name, value, must, hint)
+    return tuple(value)
+
+
 @dataclass(frozen=True)
 class Interval:
     """A real scalar between two bounds; infinity and NaN are always refused."""
@@ -178,18 +214,35 @@ class Known:
 
 @dataclass(frozen=True)
 class Whole:
-    """A Python whole number from `low` on: it shapes the program, so it cannot be traced."""
+    """A whole number from `low` to `high`, of Python, NumPy or JAX.
+
+    Attributes:
+      low: the least.
+      high: the largest: by default what the counters in a state reach. None for a size, which
+        counts no steps.
+      traced: whether it may be known only when the compiled program runs. Else it shapes the
+        program.
+    """
 
     low: int = 1
+    high: int | None = LONGEST
+    traced: bool = False
     kind = "int"
 
-    def __call__(self, call: str, name: str, value: Any) -> int:
-        """The value as an int."""
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)  # 1e4 steps is how people write ten thousand
-        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < self.low:
+    def __call__(self, call: str, name: str, value: Any) -> Any:
+        """The value as an int; a traced scalar as it is."""
+        if is_traced(value):
+            if self.traced and value.shape == () and jnp.issubdtype(value.dtype, np.integer):
+                return value
+            hint = "Under `optax.inject_hyperparams`, name it in `static_args=`."
+            must = f"a whole number of at least {self.low}, known when the call is made"
+            fail(call, name, value, must, "" if self.traced else hint)
+        number = whole_number(value)
+        if number is None or number < self.low:
             fail(call, name, value, f"a whole number of at least {self.low}")
-        return int(value)
+        if self.high is not None and number > self.high:
+            fail(call, name, value, f"at most {self.high}, where the counters of a state end")
+        return number
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ import contextlib
 from typing import Annotated, Any
 
 import jax
-import numpy as np
 import optax
 
 from . import check, tree
@@ -19,10 +18,8 @@ class MaskRule:
     kind = "Mask"
 
     def __call__(self, call: str, name: str, value: Any) -> Any:
-        """The mask as it is."""
-        if value is not None and not _is_function(value):
-            _require_bools(call, name, value)
-        return value
+        """A tree in Python bools; a selector or a function as it is."""
+        return value if value is None or _is_function(value) else _in_bools(call, name, value)
 
 
 Mask = Annotated[Any, MaskRule()]
@@ -34,8 +31,7 @@ def mask_tree(call: str, mask: Any, params: Any, name: str = "mask") -> Any:
         return None
     given = mask
     if _is_function(mask):
-        mask = mask(params)
-        _require_bools(call, name, mask)
+        mask = _in_bools(call, name, mask(params))
     if isinstance(given, Selector) and not any(jax.tree.leaves(mask)) and jax.tree.leaves(params):
         raise ValueError(
             f"`{call}({name}={given!r})`: the selector matches none of the parameters. "
@@ -77,13 +73,21 @@ def _is_function(mask: Any) -> bool:
     return callable(mask) and all(leaf is mask for leaf in jax.tree.leaves(mask))
 
 
-def _require_bools(call: str, name: str, mask: Any) -> None:
-    for leaf in jax.tree.leaves(mask):
-        if check.is_traced(leaf) or not isinstance(leaf, bool | np.bool_):
-            raise TypeError(
-                f"`{call}({name}=...)`: a mask holds Python bools, True where the transformation "
-                f"applies; got {check.brief(leaf)}.{_NAMED if isinstance(leaf, str) else ''}"
-            )
+def _in_bools(call: str, name: str, mask: Any) -> Any:
+    """The tree with a Python bool for each leaf: also for a scalar array that is known."""
+
+    def one(leaf: Any) -> bool:
+        if isinstance(leaf, bool):
+            return leaf
+        if check.is_known_scalar(leaf) and leaf.dtype == bool:
+            return bool(leaf)
+        raise TypeError(
+            f"`{call}({name}=...)`: a mask holds Python bools, one for an array or a subtree: True "
+            f"where the transformation applies; got {check.brief(leaf)}."
+            f"{_NAMED if isinstance(leaf, str) else ''}"
+        )
+
+    return jax.tree.map(one, mask)
 
 
 _NAMED = (

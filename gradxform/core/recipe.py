@@ -6,8 +6,9 @@ written out equals a default left out.
 """
 
 import functools
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -40,7 +41,7 @@ class Recipe:
       shown: the arguments that differ from their defaults, as `repr` writes them.
     """
 
-    __slots__ = ("__weakref__", "_key", "arguments", "factory", "shown")
+    __slots__ = ("__weakref__", "_hash", "_key", "arguments", "factory", "shown")
 
     def __init__(
         self, factory: Callable[..., Any], arguments: Mapping[str, Any], shown: tuple["Shown", ...]
@@ -49,6 +50,7 @@ class Recipe:
         self.arguments = dict(arguments)
         self.shown = shown
         self._key: tuple[Any, ...] | None = None
+        self._hash: int | None = None
 
     @property
     def name(self) -> str:
@@ -66,7 +68,9 @@ class Recipe:
         return isinstance(other, Recipe) and (self is other or self.key == other.key)
 
     def __hash__(self) -> int:
-        return hash(self.key)
+        if self._hash is None:
+            self._hash = hash(self.key)
+        return self._hash
 
     def __repr__(self) -> str:
         return render(self)
@@ -104,19 +108,47 @@ class _Traced:
         )
 
 
+def is_built(value: Any) -> bool:
+    """Whether a call of a factory is recorded in `value`."""
+    return isinstance(getattr(value, "recipe", None), Recipe)
+
+
+def frozen(value: Any) -> Any:
+    """`value` with containers and arrays of its own, which nobody else can change.
+
+    Functions and what a recipe built are as they are: they do not change.
+    """
+    if is_built(value):
+        return value
+    if isinstance(value, np.ndarray):
+        copy = value.copy()
+        copy.flags.writeable = False
+        return copy
+    if isinstance(value, dict) and type(value) in (dict, OrderedDict):  # JAX sorts the keys
+        return type(value)((key, frozen(item)) for key, item in value.items())
+    if type(value) is functools.partial:
+        return functools.partial(value.func, *frozen(value.args), **frozen(value.keywords))
+    children, structure = jax.tree.flatten(value, is_leaf=lambda x: x is not value)
+    if len(children) == 1 and children[0] is value:
+        return value
+    return jax.tree.unflatten(structure, map(frozen, children))
+
+
 def value_key(value: Any) -> Any:
     """`value` as something that compares and hashes by content.
 
     Containers are compared by structure and leaves, arrays by dtype, shape and content,
     functions by identity, `functools.partial` by what it holds.
     """
-    leaves, structure = jax.tree.flatten(value)
+    leaves, structure = jax.tree.flatten(value, is_leaf=is_built)
     if len(leaves) == 1 and leaves[0] is value:
         return _leaf_key(value)
     return (structure, *map(_leaf_key, leaves))
 
 
 def _leaf_key(leaf: Any) -> Any:
+    if is_built(leaf):  # one recipe for both halves of a transformation
+        return ("built", type(leaf), leaf.recipe)
     if check.is_traced(leaf):
         return _Traced(leaf)
     if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
@@ -131,25 +163,45 @@ def _leaf_key(leaf: Any) -> Any:
     return leaf
 
 
-def render(value: Any, indent: int = 0) -> str:
+def render(value: Any) -> str:
     """`value` as code: on one line if it fits, else one argument a line."""
+    return _laid_out(_document(value), 0)
+
+
+class _Brackets(NamedTuple):
+    """Code in brackets: on one line, or an item a line."""
+
+    opening: str
+    items: list[tuple[str, Any]]  # what is written in front of each, and its document
+    closing: str
+    size: int  # the length of the line
+
+
+class _Row(NamedTuple):
+    """Code in a row."""
+
+    parts: list[Any]
+    size: int
+
+
+def _document(value: Any) -> Any:
+    """What is written of `value`, before it is known where lines end: text, brackets or a row."""
     recipe = value if isinstance(value, Recipe) else getattr(value, "recipe", None)
     if isinstance(recipe, Recipe):
         symbol = getattr(recipe.factory, "symbol", None)
         if symbol is not None:
-            return _operators(symbol, [item for _, item in recipe.shown], indent)
+            return _operators(symbol, [item for _, item in recipe.shown])
         items = [(f"{name}=" if name else "", item) for name, item in recipe.shown]
         name = written(recipe.factory)
         if getattr(recipe.factory, "is_constant", False):
             return name
-        return _bracket(f"{name}(", ")", items, indent)
+        return _brackets(f"{name}(", ")", items)
     if isinstance(value, dict):
-        return _bracket("{", "}", [(f"{key!r}: ", item) for key, item in value.items()], indent)
+        return _brackets("{", "}", [(f"{key!r}: ", item) for key, item in value.items()])
     if type(value) is list:
-        return _bracket("[", "]", [("", item) for item in value], indent)
+        return _brackets("[", "]", [("", item) for item in value])
     if type(value) is tuple:
-        close = ",)" if len(value) == 1 else ")"
-        return _bracket("(", close, [("", item) for item in value], indent)
+        return _brackets("(", ",)" if len(value) == 1 else ")", [("", item) for item in value])
     if isinstance(value, np.dtype):
         return repr(value.name)
     if check.is_traced(value):
@@ -161,27 +213,43 @@ def render(value: Any, indent: int = 0) -> str:
     return getattr(value, "__qualname__", None) or repr(value)
 
 
+def _brackets(opening: str, closing: str, items: list[tuple[str, Any]]) -> _Brackets:
+    written_out = [(prefix, _document(item)) for prefix, item in items]
+    inside = sum(len(prefix) + _size(item) + 2 for prefix, item in written_out)
+    size = len(opening) + max(inside - 2, 0) + len(closing)
+    return _Brackets(opening, written_out, closing, size)
+
+
 _BINDING = ("|", "&", "~")  # how tightly an operator binds, loosest first
 
 
-def _operators(symbol: str, operands: list[Any], indent: int) -> str:
+def _operators(symbol: str, operands: list[Any]) -> _Row:
     """`a & b`, `a | b` or `~a`, with brackets around what binds less tightly."""
-
-    def bracketed(operand: Any) -> str:
+    parts: list[Any] = []
+    for place, operand in enumerate(operands):
         theirs = getattr(operand.recipe.factory, "symbol", None)
-        text = render(operand, indent)
         looser = theirs is not None and _BINDING.index(theirs) < _BINDING.index(symbol)
-        return f"({text})" if looser else text
+        if symbol == "~":
+            parts.append("~")
+        elif place:
+            parts.append(f" {symbol} ")
+        document = _document(operand)
+        parts += ["(", document, ")"] if looser else [document]
+    return _Row(parts, sum(map(_size, parts)))
 
-    if symbol == "~":
-        return f"~{bracketed(operands[0])}"
-    return f" {symbol} ".join(map(bracketed, operands))
+
+def _size(document: Any) -> int:
+    return len(document) if isinstance(document, str) else int(document.size)
 
 
-def _bracket(opening: str, closing: str, items: list[tuple[str, Any]], indent: int) -> str:
-    line = opening + ", ".join(prefix + render(item) for prefix, item in items) + closing
-    if not items or ("\n" not in line and indent + len(line) <= _WIDTH):
-        return line
+def _laid_out(document: Any, indent: int) -> str:
+    if isinstance(document, str):
+        return document
+    if isinstance(document, _Row):
+        return "".join(_laid_out(part, indent) for part in document.parts)
+    if not document.items or indent + document.size <= _WIDTH:
+        inside = ", ".join(prefix + _laid_out(item, 0) for prefix, item in document.items)
+        return f"{document.opening}{inside}{document.closing}"
     pad = " " * (indent + 4)
-    body = "".join(f"{pad}{prefix}{render(item, indent + 4)},\n" for prefix, item in items)
-    return f"{opening}\n{body}{' ' * indent}{closing.lstrip(',')}"
+    lines = (f"{pad}{prefix}{_laid_out(x, indent + 4)},\n" for prefix, x in document.items)
+    return f"{document.opening}\n{''.join(lines)}{' ' * indent}{document.closing.lstrip(',')}"

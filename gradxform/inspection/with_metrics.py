@@ -56,11 +56,12 @@ class _GroupsRule:
             return None
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
             check.fail(call, name, value, "a dict {name: selector}")
+        groups = {}
         for key, mask in value.items():
             if mask is None:
                 check.fail(call, f"{name}[{key!r}]", mask, "a mask; see `select.all`")
-            MaskRule()(call, f"{name}[{key!r}]", mask)
-        return dict(value)
+            groups[key] = MaskRule()(call, f"{name}[{key!r}]", mask)
+        return groups
 
 
 @transformation

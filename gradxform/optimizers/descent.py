@@ -8,7 +8,7 @@ from ..core.arguments import (
     Positive,
     Scalar,
     StateDType,
-    WholeNumber,
+    TracedWholeNumber,
 )
 from ..core.factory import optimizer
 from ..core.types import GradientTransformation
@@ -51,7 +51,7 @@ def noisy_sgd(
     eta: NonNegative = 0.01,
     gamma: NonNegative = 0.55,
     *,
-    seed: WholeNumber = 0,
+    seed: TracedWholeNumber = 0,
 ) -> GradientTransformation:
     """Gradient descent with fading noise.
 

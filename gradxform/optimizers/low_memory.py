@@ -1,14 +1,14 @@
 """Optimizers whose second moments take less than a number a parameter: Adafactor, SM3."""
 
 from ..core.arguments import (
-    Count,
     Decay,
     LearningRate,
     Mask,
     NonNegative,
     Positive,
+    Size,
     StateDType,
-    WholeNumber,
+    TracedWholeNumber,
 )
 from ..core.factory import optimizer
 from ..core.types import GradientTransformation
@@ -39,9 +39,9 @@ def adafactor(
     min_scale: NonNegative | None = 1e-3,
     momentum: Decay | None = None,
     weight_decay: NonNegative = 0.0,
-    decay_offset: WholeNumber = 0,
+    decay_offset: TracedWholeNumber = 0,
     factored: bool = True,
-    min_dim_size_to_factor: Count = 128,
+    min_dim_size_to_factor: Size = 128,
     mask: Mask = None,
     state_dtype: StateDType = None,
 ) -> GradientTransformation:

@@ -1,14 +1,14 @@
 """Sophia: steps over curvature, clipped."""
 
 from ..core.arguments import (
-    Count,
     Decay,
     LearningRate,
     Mask,
     NonNegative,
     Positive,
     StateDType,
-    WholeNumber,
+    TracedCount,
+    TracedWholeNumber,
 )
 from ..core.factory import optimizer
 from ..core.types import GradientTransformation
@@ -28,8 +28,8 @@ def sophia(
     gamma: Positive = 0.01,
     weight_decay: NonNegative = 0.1,
     clip_threshold: Positive = 1.0,
-    interval: Count = 10,
-    seed: WholeNumber = 0,
+    interval: TracedCount = 10,
+    seed: TracedWholeNumber = 0,
     mask: Mask = None,
     state_dtype: StateDType = None,
 ) -> GradientTransformation:

@@ -24,7 +24,7 @@ from ..core.factory import transformation
 from ..core.mask import mask_tree
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates, leaf_wise, no_state
-from .norms import Axis, block_norm, block_rms, fan_in, require_axis, summed_axes
+from .norms import Axis, block_norm, block_rms, fan_in, summed_axes
 
 
 @transformation
@@ -96,7 +96,6 @@ def adaptive_gradient_clip(
       mask: which arrays are clipped: a tree or prefix tree of bools, or a function from the
         parameters to one. The paper leaves the last, linear layer out.
     """
-    require_axis(axis)
 
     def update(updates: Updates, state: State, params: Params) -> tuple[Updates, State]:
         chosen = mask_tree("adaptive_gradient_clip", mask, params)

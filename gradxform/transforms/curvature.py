@@ -77,7 +77,7 @@ def gauss_newton_bartlett(logits_fn: Callable[[Params], Array]) -> HessianFn:
             logits.ndim > 0,
             "`gauss_newton_bartlett(logits_fn)`: the logits need an axis of classes.",
         )
-        examples = logits.size // logits.shape[-1]
+        examples = float(logits.size // logits.shape[-1])
         wide = tree.widen(logits)
         labels = jax.random.categorical(key, wide)
         drawn = jax.nn.one_hot(labels, logits.shape[-1], dtype=wide.dtype)

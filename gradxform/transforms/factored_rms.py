@@ -23,7 +23,7 @@ import numpy as np
 from jax import Array
 
 from ..core import check, numerics, tree
-from ..core.arguments import Count, Decay, NonNegative, StateDType, WholeNumber
+from ..core.arguments import Decay, NonNegative, Size, StateDType, TracedWholeNumber
 from ..core.factory import transformation
 from ..core.hyperparams import ScalarRule
 from ..core.numerics import Value
@@ -65,9 +65,9 @@ def scale_by_factored_rms(
     decay_rate: DecayRate = 0.8,
     decay: Decay | None = None,
     eps: NonNegative = 1e-30,
-    decay_offset: WholeNumber = 0,
+    decay_offset: TracedWholeNumber = 0,
     factored: bool = True,
-    min_dim_size_to_factor: Count = 128,
+    min_dim_size_to_factor: Size = 128,
     state_dtype: StateDType = None,
 ) -> InitUpdate:
     """Divide by a root-mean-square of past gradients that is kept as rows and columns.

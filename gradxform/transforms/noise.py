@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from ..core import check, numerics, tree
-from ..core.arguments import NonNegative, WholeNumber
+from ..core import numerics, tree
+from ..core.arguments import NonNegative, TracedWholeNumber
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.random_keys import keys_like, own_seed
@@ -30,7 +30,7 @@ class AddGradientNoiseState(NamedTuple):
 
 @transformation
 def add_gradient_noise(
-    eta: NonNegative = 0.01, gamma: NonNegative = 0.55, *, seed: WholeNumber = 0
+    eta: NonNegative = 0.01, gamma: NonNegative = 0.55, *, seed: TracedWholeNumber = 0
 ) -> InitUpdate:
     """Add normal noise whose variance falls with the steps: eta / (1 + t)^gamma.
 
@@ -54,7 +54,6 @@ def add_gradient_noise(
     Raises:
       ValueError: a `seed` of 2^31 or more.
     """
-    check.require(seed < 2**31, f"`seed` must be below 2^31; got {seed}.")
 
     def init(params: Params) -> AddGradientNoiseState:
         del params

@@ -19,7 +19,7 @@ from ..core.arguments import NonNegative
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.types import InitUpdate, State, Updates, leaf_wise, no_state
-from .norms import Axis, AxisName, require_axis, summed_axes
+from .norms import Axis, AxisName, summed_axes
 
 
 @transformation
@@ -34,7 +34,6 @@ def centralize_gradients(*, axis: Axis = None) -> InitUpdate:
         (height, width, in, out). optax averages over all but the first, which are the inputs in
         torch's layout.
     """
-    require_axis(axis)
 
     def update(updates: Updates, state: State) -> tuple[Updates, State]:
         return tree.lift(_centralize_rule, updates, axis=axis), state

@@ -9,8 +9,26 @@ from jax import Array
 
 from ..core import check, numerics
 
+
+class AxisRule:
+    """Which axes are summed over."""
+
+    kind = "int | tuple[int, ...] | None"
+
+    def __call__(self, call: str, name: str, value: Any) -> int | tuple[int, ...] | None:
+        """A whole number, several as a tuple, so that a list equals it, or None."""
+        if value is None:
+            return None
+        several = isinstance(value, list | tuple)
+        axes = tuple(map(check.whole_number, value if several else (value,)))
+        known = [axis for axis in axes if axis is not None]
+        if len(known) < len(axes):
+            check.fail(call, name, value, "a whole number, a tuple of them, or None")
+        return tuple(known) if several else known[0]
+
+
 # Which axes are summed over: one, several, or None for those that the layout implies.
-Axis = int | tuple[int, ...] | None
+Axis = Annotated[int | Sequence[int] | None, AxisRule()]
 
 
 class AxisNameRule:
@@ -37,23 +55,14 @@ def block_norm(x: Array) -> Array:
 
 def block_rms(x: Array) -> Array:
     """The root-mean-square of an array; 0 for an empty one."""
-    return jnp.sqrt(jnp.sum(numerics.abs_sq(x)) / max(x.size, 1))
-
-
-def require_axis(axis: Axis) -> None:
-    """Refuse an `axis` that names no axes."""
-    several = axis if isinstance(axis, tuple) else (axis,)
-    check.require(
-        axis is None or all(isinstance(i, int) and not isinstance(i, bool) for i in several),
-        f"`axis` must be a whole number, a tuple of them, or None; got {check.brief(axis)}.",
-    )
+    return jnp.sqrt(jnp.sum(numerics.abs_sq(x)) / float(max(x.size, 1)))
 
 
 def summed_axes(x: Array, axis: Axis, implied: tuple[int, ...]) -> tuple[int, ...]:
     """The axes to sum over: `axis` for an array that has units, else those implied."""
     if axis is None or x.ndim < 2:
         return implied
-    axes = axis if isinstance(axis, tuple) else (axis,)
+    axes = (axis,) if isinstance(axis, int) else tuple(axis)
     check.require(
         all(-x.ndim <= i < x.ndim for i in axes),
         f"`axis={axis}` does not exist in an array of shape {x.shape}. Leave it None, which goes "

@@ -22,7 +22,14 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ..core import check, numerics, tree
-from ..core.arguments import Count, Decay, NonNegative, Positive, StateDType, WholeNumber
+from ..core.arguments import (
+    Decay,
+    NonNegative,
+    Positive,
+    StateDType,
+    TracedCount,
+    TracedWholeNumber,
+)
 from ..core.branch import for_any
 from ..core.factory import transformation
 from ..core.numerics import Value
@@ -54,8 +61,8 @@ def scale_by_sophia(
     gamma: Positive = 0.01,
     clip_threshold: Positive = 1.0,
     *,
-    interval: Count = 10,
-    seed: WholeNumber = 0,
+    interval: TracedCount = 10,
+    seed: TracedWholeNumber = 0,
     state_dtype: StateDType = None,
 ) -> InitUpdate:
     """Divide momentum by curvature and clip the result (Sophia).
@@ -206,4 +213,4 @@ def _collected(steps: Any) -> tuple[Updates, Array]:
     found = jax.tree.leaves(steps, is_leaf=is_step)
     inside = numerics.global_sum(jnp.real, [step.inside for step in found])
     size = sum(step.update.size for step in found)
-    return jax.tree.map(lambda x: x.update, steps, is_leaf=is_step), inside / max(size, 1)
+    return jax.tree.map(lambda x: x.update, steps, is_leaf=is_step), inside / float(max(size, 1))

@@ -26,7 +26,7 @@ from jax import Array
 from jax.tree_util import keystr
 
 from ..core import check, numerics, tree
-from ..core.arguments import Count, Transformation
+from ..core.arguments import Size, Transformation
 from ..core.factory import transformation
 from ..core.types import InitUpdate, Params, State, Updates, inside, update_wide
 
@@ -44,7 +44,7 @@ class Bucketed(NamedTuple):
 
 
 @transformation
-def bucket(inner: Transformation, max_size: Count = 4096) -> InitUpdate:
+def bucket(inner: Transformation, max_size: Size = 4096) -> InitUpdate:
     """Run a transformation on the small arrays of a tree as on one vector.
 
     It goes around a whole optimizer and pays where a tree has hundreds of small arrays: there are

@@ -76,7 +76,10 @@ def _cautious_rule(g: Array, u: Array, *, xi: Value) -> tuple[Array, Array]:
     # The product of the signs: that of the numbers may underflow.
     agrees = jnp.real(jnp.conj(jnp.sign(g)) * jnp.sign(u)) > 0
     size = jnp.full_like(jnp.real(u), u.size, shape=())
-    count = jnp.sum(agrees).astype(size.dtype)
+    # Rows are counted in whole numbers, and only their sums in floats: an array may hold more
+    # than either type counts.
+    rows = jnp.sum(jnp.atleast_1d(agrees), axis=-1)
+    count = jnp.sum(rows.astype(size.dtype))
     return u * agrees.astype(size.dtype) * numerics.divide(size, count + xi), u
 
 

@@ -63,7 +63,7 @@ class GroupsRule:
                 )
             if mask is None:
                 check.fail(call, f"{name}[{group!r}]", pair, "given a mask", "See `select.all`.")
-            MaskRule()(call, f"{name}[{group!r}]", mask)
+            mask = MaskRule()(call, f"{name}[{group!r}]", mask)
             require_transformation(call, f"`{name}[{group!r}]`", tx)
             groups[group] = (mask, tx)
         return groups

@@ -37,9 +37,10 @@ class NamesRule:
 
     def __call__(self, call: str, name: str, value: Any) -> tuple[str, ...]:
         """The names as a tuple, so that a list or a single name equals it."""
-        names = (value,) if isinstance(value, str) else tuple(value)
+        must = "names of extra arguments, each once"
+        names = (value,) if isinstance(value, str) else check.sequence(call, name, value, must)
         if not all(isinstance(item, str) for item in names) or len({*names}) < len(names):
-            check.fail(call, name, value, "names of extra arguments, each once")
+            check.fail(call, name, value, must)
         return names
 
 
