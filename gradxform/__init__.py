@@ -49,7 +49,13 @@ from .core.arguments import (
 )
 from .core.factory import optimizer as optimizer, transformation as transformation
 from .core.hyperparams import HyperparamsState as HyperparamsState, tunable as tunable
-from .core.lengths import Boundaries as Boundaries, Steps as Steps
+from .core.lengths import (
+    Boundaries as Boundaries,
+    Length as Length,
+    Steps as Steps,
+    epochs as epochs,
+    fraction as fraction,
+)
 from .core.reading import hyperparams as hyperparams, set_hyperparams as set_hyperparams
 from .core.schedule import schedule as schedule
 from .core.selector import Selector as Selector
@@ -154,8 +160,11 @@ from .schedules.batch_size import (
     square_root_scaling_rule as square_root_scaling_rule,
 )
 from .schedules.combine import (
+    advance_schedule as advance_schedule,
+    delay_schedule as delay_schedule,
     join_schedules as join_schedules,
     scale_schedule as scale_schedule,
+    staircase as staircase,
     warmup as warmup,
     warmup_stable_decay as warmup_stable_decay,
 )
@@ -413,7 +422,8 @@ __all__ = [  # noqa: RUF022
     "constant_schedule", "cosine_decay", "exponential_decay", "inverse_sqrt_decay",
     "inverse_time_decay", "linear_schedule", "polynomial_decay", "step_decay",
     "piecewise_constant", "piecewise_interpolate",
-    "join_schedules", "scale_schedule", "warmup", "warmup_stable_decay",
+    "advance_schedule", "delay_schedule", "join_schedules", "scale_schedule", "staircase", "warmup",
+    "warmup_stable_decay",
     "cosine_restarts", "cyclic", "one_cycle", "one_cycle_momentum",
     "linear_half_life",
     "reduce_on_plateau", "ReduceOnPlateauState",
@@ -518,6 +528,7 @@ __all__ = [  # noqa: RUF022
     "GradientTransformation", "Schedule", "Params", "State", "Updates",
     "Count", "Decay", "DType", "LearningRate", "Mask", "NonNegative", "Positive", "Scalar",
     "Boundaries", "Steps",
+    "epochs", "fraction", "Length",
     "optimizer", "transformation",
     "schedule",
     "tunable", "HyperparamsState",

@@ -91,6 +91,8 @@ FUNCTIONS: tuple[str, ...] = (
     "select.dtype",
     "select.size_at_least",
     "select.where",
+    "epochs",
+    "fraction",
     "linear_scaling_rule",
     "square_root_scaling_rule",
     "hutchinson",

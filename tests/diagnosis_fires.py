@@ -22,7 +22,7 @@ CLIP = gx.clip_by_global_norm(1.0)
 
 
 def epochs(size):
-    return gx.sgd(gx.step_decay(0.1, boundaries=[30, 60], steps_per_epoch=1000 / size))
+    return gx.sgd(gx.step_decay(0.1, boundaries=gx.epochs([30, 60], 1000 / size)))
 
 
 def imagenet(rate=0.1):

@@ -110,7 +110,7 @@ SILENT = {
     ],
     "batch_size_changed_without_rate": [
         (
-            gx.sgd(gx.cosine_decay(0.1, 5, steps_per_epoch=2)),
+            gx.sgd(gx.cosine_decay(0.1, gx.epochs(5, 2))),
             {"batch_size": 8, "examples": 10},
             PARAMS,
         ),

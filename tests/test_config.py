@@ -85,8 +85,6 @@ def test_what_is_written() -> None:
                                     "start": 0.0,
                                     "end": 1.0,
                                     "steps": 10,
-                                    "total_steps": None,
-                                    "steps_per_epoch": None,
                                 }
                             }
                         }

@@ -122,7 +122,7 @@ def test_a_schedule_has_a_picture_of_its_values():
         (gx.constant_schedule(0.1), "0.1 at every step"),
         (gx.cosine_decay(3e-4, 20_000, end=3e-5), "3e-4 → 3e-5 in 20,000 steps"),
         (gx.cyclic(1e-4, 1e-3, 100), "1e-4 → 0.001 → 1e-4 in 400 steps, and on"),
-        (gx.one_cycle_momentum(100), "0.95 → 0.85 → 0.95 in 99 steps"),
+        (gx.one_cycle_momentum(100), "0.95 → 0.85 → 0.95 in 100 steps"),
         (gx.reduce_on_plateau(gx.linear_schedule(1.0, 0.0, 50)), "1 → 0 in 50 steps"),
         (optax.linear_schedule(1.0, 0.5, 7), "1 → 0.5 in 7 steps"),
         (lambda step: jnp.where(step < 5, 1.0, jnp.nan), "not finite at every step"),

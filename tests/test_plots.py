@@ -12,8 +12,9 @@ from matplotlib import pyplot
 
 import gradxform as gx
 from gradxform import select
-from gradxform.inspection.curves import curve, evaluator, horizon, thinned
+from gradxform.inspection.curves import curve, evaluator, thinned
 from gradxform.inspection.live import live_hyperparams
+from gradxform.inspection.schedule_lengths import horizon
 
 matplotlib.use("Agg")
 
@@ -79,7 +80,7 @@ def test_small_values_are_right_on_a_logarithmic_axis():
     [
         (WARMUP, 1000, True),
         (gx.join_schedules([WARMUP, gx.cosine_decay(1e-4, 500)], [1000]), 1500, True),
-        (gx.step_decay(0.1, boundaries=[30, 60, 90], steps_per_epoch=391), 90 * 391, True),
+        (gx.step_decay(0.1, boundaries=gx.epochs([30, 60, 90], 391)), 90 * 391, True),
         (gx.cyclic(1e-4, 1e-3, 100), 400, False),
         (gx.reduce_on_plateau(gx.linear_schedule(1.0, 0.0, 700)), 700, True),
         (gx.constant_schedule(0.1), 1, True),

@@ -137,8 +137,9 @@ FOREIGN = re.findall(
     """
     Adam MultiStepLR NAdam OneCycleLR PolynomialLR ReduceLROnPlateau StepLR batch_stats
     check_vma clip_grad_norm_ div_factor eps_root equinox final_div_factor lr nnx pct_start pip
-    rich stepsize clip_fraction fractions gradient_norm loss_scale nonfinite_fraction param_norm
-    steps_per_epoch update_cosine update_norm update_ratio validation_loss zero_fraction
+    rich stepsize transition_begin clip_fraction fractions gradient_norm loss_scale
+    nonfinite_fraction param_norm update_cosine update_norm update_ratio validation_loss
+    zero_fraction
 """,
 )
 

@@ -16,24 +16,27 @@ import pytest
 import gradxform as gx
 
 RECORD = json.loads((Path(__file__).parent / "torch_schedules.json").read_text())
-LINEAR = {"rise": 0.45, "shape": "linear"}
-THREE = {"rise": 0.4, "three_phase": True}
-THREE_LINEAR = {"shape": "linear", "three_phase": True}
+
+
+def torch_cycle(updates, *, rise=0.3, start=None, end=None, high=0.95, low=0.85, **phases):
+    """torch's cycle, which is at its end with the last update: a step earlier than others."""
+    phases |= {"steps": updates - 1, "rise": (rise * updates - 1) / (updates - 1)}
+    return (
+        gx.one_cycle(0.3, start=start, end=end, **phases),
+        gx.one_cycle_momentum(high=high, low=low, **phases),
+    )
+
 
 # name: (the learning rate, the momentum)
 TORCH = {
-    "one cycle": lambda: (gx.one_cycle(0.3, 40), gx.one_cycle_momentum(40)),
-    "one cycle, odd": lambda: (gx.one_cycle(0.3, 97), gx.one_cycle_momentum(97)),
-    "one cycle, short": lambda: (gx.one_cycle(0.3, 4), gx.one_cycle_momentum(4)),
-    "one cycle, linear": lambda: (
-        gx.one_cycle(0.3, 40, start=0.03, end=3e-4, **LINEAR),
-        gx.one_cycle_momentum(40, high=0.9, low=0.8, **LINEAR),
+    "one cycle": lambda: torch_cycle(40),
+    "one cycle, odd": lambda: torch_cycle(97),
+    "one cycle, short": lambda: torch_cycle(4),
+    "one cycle, linear": lambda: torch_cycle(
+        40, rise=0.45, shape="linear", start=0.03, end=3e-4, high=0.9, low=0.8
     ),
-    "three phases": lambda: (gx.one_cycle(0.3, 40, **THREE), gx.one_cycle_momentum(40, **THREE)),
-    "three phases, linear": lambda: (
-        gx.one_cycle(0.3, 97, **THREE_LINEAR),
-        gx.one_cycle_momentum(97, **THREE_LINEAR),
-    ),
+    "three phases": lambda: torch_cycle(40, rise=0.4, three_phase=True),
+    "three phases, linear": lambda: torch_cycle(97, shape="linear", three_phase=True),
     "restarts": lambda: (gx.cosine_restarts(0.3, 7, end=0.01), 0.9),
     "restarts, doubled": lambda: (gx.cosine_restarts(0.3, 3, multiplier=2), 0.9),
     "restarts, tripled": lambda: (gx.cosine_restarts(0.3, 2, multiplier=3, end=0.01), 0.9),
@@ -76,29 +79,24 @@ def test_the_table_is_that_of_the_record():
     assert RECORD["torch"].startswith("2.13.0")
 
 
-def test_a_cycle_ends_with_its_last_update_and_stays():
-    """torch's `OneCycleLR` raises two steps later."""
+def test_a_cycle_counts_as_other_schedules_do():
+    """It has its end at `steps` and its peak at the part of them that `rise` says."""
     for phases in ({}, {"three_phase": True}):
         for steps in (40, 97):
             rate = gx.one_cycle(0.3, steps, start=0.03, end=1e-4, **phases)
             momentum = gx.one_cycle_momentum(steps, **phases)
-            ticks = [steps - 2, steps - 1, steps, steps + 10**6, 2**31 - 1]
+            ticks = [steps - 1, steps, steps + 1, steps + 10**6, 2**31 - 1]
             before, *after = values(rate, ticks)
             assert before > 1e-4
             assert set(after) == {float(np.float32(1e-4))}
             before, *after = values(momentum, ticks)
             assert before < 0.95 or phases
             assert set(after) == {float(np.float32(0.95))}
-
-
-def test_the_peak_of_a_cycle_is_on_a_step_or_between_two():
-    """0.3 of 40 steps are 12, the last of them at step 11; 0.3 of 97 end between two steps."""
-    assert np.argmax(values(gx.one_cycle(0.3, 40), range(40))) == 11
-    assert gx.one_cycle(0.3, 40)(11) == np.float32(0.3)
-    assert gx.one_cycle_momentum(40)(11) == np.float32(0.85)
+    assert gx.one_cycle(0.3, 40)(12) == np.float32(0.3)
+    assert gx.one_cycle_momentum(40)(12) == np.float32(0.85)
     odd = values(gx.one_cycle(0.3, 97), range(97))
-    assert np.argmax(odd) == 28
-    assert 0.2999 < odd[28] < 0.3
+    assert np.argmax(odd) == 29  # between two steps
+    assert 0.2999 < odd[29] < 0.3
 
 
 @pytest.mark.parametrize("name", RECORD["training"])
@@ -108,7 +106,7 @@ def test_momentum_inversion_is_two_schedules(name):
     grads, params = (np.array(stored[key]) for key in ("grads", "params"))
     steps = len(grads)
     with jax.enable_x64(True):
-        rate, momentum = gx.one_cycle(0.3, steps), gx.one_cycle_momentum(steps)
+        rate, momentum = torch_cycle(steps)
         tx = {
             "sgd": gx.sgd(rate, momentum=momentum),
             "adam": gx.adam(rate, b1=momentum, b2=0.99, eps=1e-6),
@@ -195,12 +193,8 @@ def test_restarts_are_optaxs():
     compare(ours, optax.sgdr_schedule(cycles), steps=150)
 
 
-def test_one_cycle_is_optaxs_with_another_convention():
-    """optax's peak and end are one step later, on whole steps."""
-    theirs = optax.cosine_onecycle_schedule(40, 0.3)
-    compare(gx.piecewise_interpolate((0.012, 0.3, 0.3 / 25e4), (12, 40), "cosine"), theirs)
-    torchs = gx.one_cycle(0.3, 41, rise=13 / 41)
-    compare(torchs, theirs)
+def test_one_cycle_is_optaxs():
+    compare(gx.one_cycle(0.3, 40), optax.cosine_onecycle_schedule(40, 0.3))
 
 
 def compare(ours, theirs, steps=130):

@@ -1,8 +1,9 @@
 """What holds for every schedule of the catalog, and what each refuses."""
 
 import functools
-import inspect
+import json
 import pickle
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ import gradxform as gx
 
 LAST = 2**31 - 1
 TICKS = (*range(130), 10**4, 10**6, 2**24 + 1, LAST - 1, LAST)
+LENGTHS = ("steps", "every", "boundaries", "warmup_steps", "decay_steps")
 every_schedule = pytest.mark.parametrize("row", SCHEDULES, ids=str)
 
 
@@ -92,12 +94,22 @@ def test_it_is_the_same_for_a_grid_and_in_vmap_and_scan(row):
 @every_schedule
 def test_it_jumps_only_where_it_says(row):
     """A hundred times as slow, the steps are small everywhere else."""
-    slow = jax.tree.map(lambda steps: 100 * steps, with_lengths(row))
-    found = values(row.build(**slow), tuple(range(13_000)))
+    found = values(slowed(row.build()), tuple(range(13_000)))
     changes = abs(np.diff(found)) / max(found)
     jumps = [100 * t - 1 for t in row.jumps if t < 130]
     assert max(np.delete(changes, jumps)) < 0.11
     assert all(changes[t] > 5 * np.median(changes) for t in jumps)
+
+
+def slowed(value):
+    """A schedule, and those inside of it, with lengths a hundred times as long."""
+    if isinstance(value, tuple):
+        return tuple(map(slowed, value))
+    if not hasattr(value, "recipe"):
+        return value
+    arguments = {name: slowed(x) for name, x in value.recipe.arguments.items()}
+    lengths = {name: arguments[name] for name in {*LENGTHS} & {*arguments}}
+    return value.recipe.factory(**arguments | jax.tree.map(lambda n: 100 * n, lengths))
 
 
 @pytest.mark.parametrize("row", [row for row in SCHEDULES if row.end is not None], ids=str)
@@ -122,7 +134,7 @@ def test_the_end_is_the_number_that_was_given(steps):
         "exponential warmup": gx.warmup(0.1, steps, start=0.3, shape="exponential"),
         "trapezoid": gx.warmup_stable_decay(0.7, steps, half, 1, start=0.3, end=0.1),
         "trapezoid, sqrt": gx.warmup_stable_decay(0.3, steps, 0, half, end=0.1, shape="sqrt"),
-        "cycle": gx.one_cycle(0.7, steps + 1, start=0.3, end=0.1),
+        "cycle": gx.one_cycle(0.7, steps, start=0.3, end=0.1),
     }
 
     @jax.jit
@@ -174,30 +186,83 @@ def test_its_numbers_may_be_traced(row):
 
 def with_lengths(row):
     """The arguments of a row that are lengths."""
-    signature = inspect.signature(row.build().recipe.factory)
-    if "total_steps" not in signature.parameters:
-        return {}
-    numbers = ("steps", "every", "boundaries", "warmup_steps", "decay_steps")
-    return {name: value for name, value in row.arguments.items() if name in numbers}
+    return {name: value for name, value in row.arguments.items() if name in LENGTHS}
 
 
-WITH_LENGTHS = [row for row in SCHEDULES if with_lengths(row)]
-
-
-@pytest.mark.parametrize("row", WITH_LENGTHS, ids=str)
-@pytest.mark.parametrize(("unit", "size"), [("total_steps", 200), ("steps_per_epoch", 10)])
-def test_lengths_in_any_unit(row, unit, size):
-    lengths = jax.tree.map(lambda steps: steps / size, with_lengths(row))
-    other = row.build(**lengths, **{unit: size})
-    assert unit in repr(other)
+@pytest.mark.parametrize("row", [row for row in SCHEDULES if with_lengths(row)], ids=str)
+@pytest.mark.parametrize("size", [10, 200])
+def test_lengths_in_any_unit(row, size):
+    unit = gx.epochs if size == 10 else gx.fraction
+    other = row.build(**jax.tree.map(lambda x: unit(x / size, size), with_lengths(row)))
     assert other != row.build()
-    assert eval(repr(other), vars(gx)) == other
+    assert eval(repr(other), vars(gx)) == other == pickle.loads(pickle.dumps(other))
+    assert hash(other) == hash(pickle.loads(pickle.dumps(other)))
+    tx = gx.sgd(other)
+    assert gx.from_config(json.loads(json.dumps(gx.to_config(tx)))) == tx
     np.testing.assert_array_equal(values(other), values(row.build()))
 
 
-def test_every_schedule_with_a_length_takes_units():
-    without = {row.name for row in SCHEDULES} - {row.name for row in WITH_LENGTHS}
-    assert without == {"constant_schedule", "scale_schedule"}
+# Two numbers of parts: what they begin with and what is left of the run.
+SPLITS = [(1 / 10, 9 / 10), (0.5, 0.5), (0.01, 0.99), (1 / 3, 2 / 3)]
+
+
+@pytest.mark.parametrize("split", SPLITS, ids=str)
+def test_the_parts_of_a_run_add_up(split):
+    """For every number of steps in which both parts are there."""
+    first, last = split
+    for total in range(2, 2001):
+        parts = gx.fraction(first, total), gx.fraction(last, total)
+        trapezoid = gx.warmup_stable_decay(1.0, total, *parts).in_steps
+        assert trapezoid["warmup_steps"] + trapezoid["decay_steps"] == total
+        assert min(trapezoid["warmup_steps"], trapezoid["decay_steps"]) >= 1
+        if total % 7 and total > 50:  # the same by other ways, which cost more
+            continue
+        inside = gx.warmup(gx.cosine_decay(1.0, parts[1]), parts[0]).in_steps
+        assert inside["steps"] + inside["schedule"].in_steps["steps"] == total
+        joined = gx.join_schedules([1.0, gx.cosine_decay(1.0, parts[1])], [parts[0]]).in_steps
+        assert joined["boundaries"] == (inside["steps"],)
+        assert joined["schedules"][1].in_steps["steps"] == inside["schedule"].in_steps["steps"]
+
+
+@pytest.mark.parametrize("size", [7, 97, 390.625, 1000 / 3])
+def test_what_repeats_does_not_drift(size):
+    """What happens every 2.4 epochs does so at the nearest step, also the thousandth time."""
+    exact = Fraction(12, 5) * Fraction(size).limit_denominator(10**6)
+    before, drops = (
+        np.array([int(k * exact + Fraction(1, 2)) for k in (*range(n, 39 + n), 998 + n)])
+        for n in (0, 1)
+    )
+    every = gx.epochs(2.4, size)
+    stairs = gx.staircase(lambda t: t.astype(np.float32), every)
+    np.testing.assert_array_equal(stairs(drops), drops)
+    np.testing.assert_array_equal(stairs(drops - 1), before)
+    restarts = gx.cosine_restarts(1.0, every)
+    np.testing.assert_array_equal(restarts(drops), 1.0)
+    down = gx.step_decay(1.0, 0.5, every=every)
+    np.testing.assert_array_equal(down(drops[:39]), 0.5 ** np.arange(1.0, 40.0))
+    smooth = gx.exponential_decay(1.0, every, 0.5)
+    np.testing.assert_allclose(smooth(drops[:39]), 0.5 ** np.arange(1.0, 40.0), rtol=1e-5)
+
+
+def test_a_length_is_a_whole_number_where_one_is_meant():
+    assert [*range(gx.epochs(0.5, 5))] == [0, 1, 2]
+    assert int(gx.fraction(0.01, of=30)) == 1
+    assert gx.lookahead(gx.sgd(0.1), gx.epochs(1, 7)) == gx.lookahead(gx.sgd(0.1), 7)
+    assert int(gx.fraction(0.5, of=gx.epochs(90, 391))) == 45 * 391
+    assert gx.epochs([30, 60], 391) == (gx.epochs(30, 391), gx.epochs(60, steps_per_epoch=391.0))
+    assert gx.warmup(0.1, gx.fraction(0.01, of=30)).in_steps["steps"] == 1
+    assert gx.warmup(0.1, gx.fraction(0.0, of=30)).in_steps["steps"] == 0
+
+
+@every_schedule
+def test_steps_beyond_the_counters_are_the_last(row):
+    """Of NumPy and Python, which hold them; JAX would wrap them to the start."""
+    schedule = row.build()
+    last = schedule(LAST)
+    for step in (2**31, 10**12, 10**30, np.int64(2**31), np.uint64(2**63), np.array(3 * 10**9)):
+        assert schedule(step) == last
+    np.testing.assert_array_equal(schedule(np.array([0, 2**40])), [schedule(0), last])
+    assert schedule(np.int64(-(2**40))) == schedule(0)
 
 
 # The rules of the batch size

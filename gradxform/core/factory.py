@@ -21,7 +21,7 @@ from . import buffers, check, hyperparams, meant, tree
 from .foreign import WAY_OUT, refuse_state
 from .hyperparams import HyperparamsState
 from .needs import Needs, needs_of
-from .recipe import Recipe, Shown, register
+from .recipe import Recipe, Shown, frozen, register
 from .types import (
     GradientTransformation,
     Init,
@@ -57,7 +57,7 @@ class Signature:
         return inspect.Signature(parameters, return_annotation=result)
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
-        """The arguments by name, defaults filled in, each as its rule returns it."""
+        """The arguments by name, defaults filled in, each as its rule returns it, and frozen."""
         parameters = self.signature.parameters
         for name in kwargs:
             if name not in parameters:
@@ -71,20 +71,17 @@ class Signature:
             raise TypeError(f"`{self.name}({names})`: {error}.") from None
         given = dict(bound.arguments)
         bound.apply_defaults()
-        for name in self.rules:
+        for name, rule in self.rules.items():
+            value = bound.arguments[name]
             try:
-                bound.arguments[name] = self.apply(name, bound)
+                value = value if rule is None else rule(self.name, name, value)
             except (TypeError, ValueError) as error:
                 other = meant.swapped_with(self.name, name, self.rules, given)
                 if not other:
                     raise
                 raise type(error)(f"{error} Are `{other}` and `{name}` swapped?") from None
+            bound.arguments[name] = frozen(value)
         return bound
-
-    def apply(self, name: str, bound: inspect.BoundArguments) -> Any:
-        """The argument as its rule returns it."""
-        rule, value = self.rules[name], bound.arguments[name]
-        return value if rule is None else rule(self.name, name, value)
 
     def passed_on(self, factory: Callable[..., Any], arguments: dict[str, Any]) -> Any:
         """What an optimizer's function returns; dtypes by name reach all the blocks inside."""

@@ -3,49 +3,65 @@
 import functools
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, ParamSpec
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import check, lengths, numerics
+from . import check, numerics
+from .check import LONGEST
 from .display import Displayed
 from .factory import Signature
 from .hyperparams import Feedback, Tunable
+from .lengths import START, Place
 from .recipe import Recipe, rebuild, register, render
 
 P = ParamSpec("P")
 
 
+# From where a schedule begins to its arguments in whole steps, and its function of the step.
+Begin = Callable[[Place], tuple[dict[str, Any], Callable[[jax.Array], Any]]]
+
+
 class StepFunction(Displayed):
     """A schedule: a closed form in the step alone, counted from 0.
 
-    It takes a Python int, a traced integer or an array of steps, and returns float32 (float64
-    where JAX has it enabled) of the same shape. Steps below 0 count as 0.
+    It takes a step as a whole number of any type, or an array of them, and returns float32 (float64
+    where JAX has it enabled) of the same shape. Steps below 0 count as 0, and those beyond
+    2^31 - 1, where the counters of a state end, as that one.
 
     Attributes:
       recipe: the call that built the schedule.
+      in_steps: by argument, the lengths in whole steps, and the schedules inside, as they begin.
     """
 
-    __slots__ = ("__weakref__", "_function", "recipe")
+    __slots__ = ("__weakref__", "_begin", "_function", "in_steps", "recipe")
 
-    def __init__(self, recipe: Recipe, function: Callable[[jax.Array], Any]) -> None:
+    def __init__(self, recipe: Recipe, begin: Begin, place: Place = START) -> None:
         self.recipe = recipe
-        self._function = function
+        self._begin = begin
+        self.in_steps, self._function = begin(place)
+
+    def begun(self, place: Place) -> "StepFunction":
+        """The schedule as a part of a run, which rounds its lengths by where it begins."""
+        return self if place.exact == place.whole else StepFunction(self.recipe, self._begin, place)
 
     def __call__(self, step: Any) -> jax.Array:
         """The value at `step`."""
-        if isinstance(step, int):
-            step = max(0, min(step, np.iinfo(np.int32).max))
-        step = jnp.asarray(step)
+        if not isinstance(step, jax.Array):
+            step = np.asarray(step)  # of any size: JAX would wrap those beyond its integers
+            whole = step.dtype == object and all(isinstance(x, int) for x in step.ravel())
+            if whole or np.issubdtype(step.dtype, np.integer):
+                step = np.asarray(np.clip(step, 0, LONGEST), np.int32)
         if not jnp.issubdtype(step.dtype, np.integer):
             raise TypeError(
                 f"`{self.recipe.name}(...)(step)`: steps are whole numbers; "
                 f"got {step.dtype}{list(step.shape)}."
             )
-        value = self._function(_counted(step))
-        return jnp.broadcast_to(jnp.asarray(value, numerics.scalar_dtype()), step.shape)
+        value = self._function(_counted(jnp.asarray(step)))
+        return jnp.broadcast_to(_real(self.recipe.name, value), step.shape)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, StepFunction) and self.recipe == other.recipe
@@ -60,14 +76,19 @@ class StepFunction(Displayed):
         return rebuild, (self.recipe.factory, self.recipe.shown)
 
 
+def _real(name: str, value: Any) -> jax.Array:
+    """A value in the dtype of all schedules' values."""
+    value = jnp.asarray(value)
+    if jnp.iscomplexobj(value):
+        raise TypeError(f"`{name}(...)(step)`: a schedule's values are real; got {value.dtype}.")
+    return value.astype(numerics.scalar_dtype())
+
+
 def _counted(step: jax.Array) -> jax.Array:
-    """The step as a signed integer that counts past the end of every schedule, at least 0."""
-    if step.dtype.itemsize < 4:
-        step = step.astype(np.int32)
-    elif jnp.issubdtype(step.dtype, np.unsignedinteger):
-        signed = np.dtype(f"int{8 * step.dtype.itemsize}")
-        step = jnp.minimum(step, np.iinfo(signed).max).astype(signed)
-    return jnp.maximum(step, jnp.zeros_like(step))
+    """The step as an int32 from 0 to its largest, where the counters of a state end."""
+    if step.dtype.itemsize > 4 or step.dtype == np.uint32:
+        step = jnp.minimum(step, jnp.asarray(LONGEST, step.dtype))
+    return jnp.maximum(step.astype(np.int32), 0)
 
 
 def _as_computed(argument: Any) -> Any:
@@ -79,74 +100,55 @@ def _as_computed(argument: Any) -> Any:
     return jax.tree.map(one, argument, is_leaf=callable)
 
 
-class ScheduleSignature(Signature):
-    """The signature of a schedule, with the keywords for the unit of its lengths."""
-
-    def __init__(self, factory: Callable[..., Any]) -> None:
-        super().__init__(factory)
-        self.own = self.signature
-        self.lengths: dict[str, Any] = {
-            name: inner
-            for name, rule in self.rules.items()
-            if hasattr(inner := rule.rule if isinstance(rule, check.Optional) else rule, "in_steps")
-        }
-        if self.lengths:
-            self.signature = lengths.with_units(self.own)
-            for name in lengths.UNITS:
-                annotation = self.signature.parameters[name].annotation
-                self.rules[name] = check.rule_of(annotation)
-
-    def apply(self, name: str, bound: inspect.BoundArguments) -> Any:
-        """The argument as its rule returns it; a length in the unit of the call."""
-        value = bound.arguments[name]
-        unit = self._unit(bound)
-        if name in self.lengths and unit is not None and value is not None:
-            return self.lengths[name].measured(self.name, name, value, lengths.UNITS[unit])
-        return super().apply(name, bound)
-
-    def in_steps(self, bound: inspect.BoundArguments) -> inspect.BoundArguments:
-        """The arguments of the factory itself, with its lengths in steps."""
-        unit = self._unit(bound)
-        arguments = {name: _as_computed(bound.arguments[name]) for name in self.own.parameters}
-        if unit is not None:
-            size = bound.arguments[unit]
-            for name, rule in self.lengths.items():
-                if arguments[name] is not None:
-                    arguments[name] = rule.in_steps(self.name, name, arguments[name], size)
-        return inspect.BoundArguments(self.own, arguments)
-
-    def _unit(self, bound: inspect.BoundArguments) -> str | None:
-        given = [name for name in lengths.UNITS if bound.arguments.get(name) is not None]
-        check.require(len(given) < 2, "give `total_steps=` or `steps_per_epoch=`, not both.")
-        return given[0] if given else None
-
-
-def schedule(factory: Callable[P, Callable[[jax.Array], Any]]) -> Callable[..., StepFunction]:
+def schedule(factory: Callable[P, Callable[[jax.Array], Any]]) -> Callable[P, StepFunction]:
     """Make a factory of `factory`, which returns a function of the step.
 
     The inner function gets an integer array of steps, none of them negative, and returns the
     values; it must be a closed form in the step, so that training resumes anywhere. Arguments
-    annotated `Steps` or `Boundaries` are lengths, which the caller may also give as fractions of
-    `total_steps=` or in epochs of `steps_per_epoch=`; the inner function sees steps.
+    annotated `Steps` or `Boundaries` are lengths, which the caller may also give as `epochs(...)`
+    or `fraction(...)`; the body sees whole steps.
     """
-    signature = ScheduleSignature(factory)
+    signature = Signature(factory)
 
     @functools.wraps(factory)
-    def build(*args: Any, **kwargs: Any) -> StepFunction:
-        with check.calling(f"{signature.name}(...)"):
-            bound = signature.bind(args, kwargs)
-            inner = signature.in_steps(bound)
-            function = factory(*inner.args, **inner.kwargs)
-        return StepFunction(signature.record(build, bound), function)
+    def build(*args: P.args, **kwargs: P.kwargs) -> StepFunction:
+        bound = signature.bind(args, kwargs)
+
+        def begin(place: Place) -> tuple[dict[str, Any], Callable[[jax.Array], Any]]:
+            in_steps = _in_steps(signature.rules, bound.arguments, place)
+            known = {**bound.arguments, **in_steps}
+            computed = {name: _as_computed(value) for name, value in known.items()}
+            inner = inspect.BoundArguments(bound.signature, computed)
+            with check.calling(f"{signature.name}(...)"):
+                return in_steps, factory(*inner.args, **inner.kwargs)
+
+        return StepFunction(signature.record(build, bound), begin)
 
     build.__signature__ = signature.shown(StepFunction)  # type: ignore[attr-defined]
     register(build)
     return build
 
 
-class NumberOrScheduleRule:
-    """A finite number, or a schedule."""
+def _in_steps(rules: dict[str, Any], arguments: dict[str, Any], place: Place) -> dict[str, Any]:
+    """The lengths in whole steps, and the schedules inside, of what begins at a place."""
+    found = {}
+    for name, rule in rules.items():
+        begun = getattr(rule.rule if isinstance(rule, check.Optional) else rule, "begun", None)
+        if begun is not None and arguments[name] is not None:
+            found[name] = begun(arguments[name], place, arguments)
+    return found
 
+
+@dataclass(frozen=True)
+class NumberOrScheduleRule:
+    """A finite number, or a schedule.
+
+    Attributes:
+      after: the argument with the length after which the schedule begins; "" for one that begins
+        with the whole, None for one whose own first step lies elsewhere.
+    """
+
+    after: str | None = ""
     kind = "float | Schedule"
 
     def __call__(self, call: str, name: str, value: Any) -> Any:
@@ -164,17 +166,30 @@ class NumberOrScheduleRule:
             )
         return value if callable(value) else check.Interval()(call, name, value)
 
+    def begun(self, value: Any, place: Place, arguments: dict[str, Any]) -> Any:
+        """The schedule as the part of a run that begins where it does."""
+        if not isinstance(value, StepFunction) or self.after is None:
+            return value
+        return value.begun(place.after(arguments[self.after]) if self.after else place)
+
 
 class SchedulesRule:
-    """Several schedules or numbers."""
+    """Several schedules or numbers, one after the other; `boundaries` says when."""
 
     kind = "Sequence[float | Schedule]"
 
     def __call__(self, call: str, name: str, value: Any) -> tuple[Any, ...]:
         """The schedules as a tuple, so that a list equals it."""
-        if not isinstance(value, list | tuple):
-            check.fail(call, name, value, "a list of schedules or numbers")
-        return tuple(NumberOrScheduleRule()(call, name, item) for item in value)
+        items = check.sequence(call, name, value, "a list of schedules or numbers")
+        return tuple(NumberOrScheduleRule()(call, name, item) for item in items)
+
+    def begun(self, value: Any, place: Place, arguments: dict[str, Any]) -> tuple[Any, ...]:
+        """Each schedule as the part of a run that begins where it does."""
+        places = [place, *place.at(arguments["boundaries"])]
+        if len(places) != len(value):
+            return tuple(value)  # the schedule says so
+        begun = NumberOrScheduleRule().begun
+        return tuple(begun(item, p, arguments) for item, p in zip(value, places, strict=True))
 
 
 class NumbersRule:
@@ -184,15 +199,16 @@ class NumbersRule:
 
     def __call__(self, call: str, name: str, value: Any) -> tuple[Any, ...]:
         """The numbers as a tuple, so that a list or an array equals it."""
-        is_array = isinstance(value, jax.Array | np.ndarray) and value.ndim == 1
-        if not is_array and not isinstance(value, list | tuple):
-            check.fail(call, name, value, "a list of numbers")
-        return tuple(check.Interval()(call, f"{name}[{i}]", x) for i, x in enumerate(value))
+        items = check.sequence(call, name, value, "a list of numbers")
+        return tuple(check.Interval()(call, f"{name}[{i}]", x) for i, x in enumerate(items))
 
 
 Numbers = Annotated[Sequence[float | jax.Array], NumbersRule()]
 Schedules = Annotated[Sequence[float | jax.Array | Callable[..., Any]], SchedulesRule()]
 NumberOrSchedule = Annotated[float | jax.Array | Callable[..., Any], NumberOrScheduleRule()]
+# The same, where the schedule begins after `steps`, or where its first step lies elsewhere.
+AfterSteps = Annotated[float | jax.Array | Callable[..., Any], NumberOrScheduleRule("steps")]
+Elsewhere = Annotated[float | jax.Array | Callable[..., Any], NumberOrScheduleRule(None)]
 
 
 def as_schedule(value: Any) -> Callable[[jax.Array], Any]:

@@ -55,7 +55,7 @@ class _Function:
         return value
 
 
-_Size = Annotated[int, check.Whole(low=0)]
+_Size = Annotated[int, check.Whole(low=0, high=None)]
 
 
 @selector

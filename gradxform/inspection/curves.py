@@ -1,23 +1,19 @@
 """Schedules as curves: their values over a run, and the few points that draw them."""
 
-from collections.abc import Callable, Iterator
-from inspect import BoundArguments
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 
 from ..core.hyperparams import Feedback, Tunable
-from ..core.lengths import LONGEST
-from ..core.schedule import ScheduleSignature, StepFunction
 
 Evaluate = Callable[[np.ndarray], np.ndarray]
 
-_CHUNK = 2**14  # steps that are evaluated at once: one shape, so one compilation
+CHUNK = 2**14  # steps that are evaluated at once: one shape, so one compilation
 _MOST = 2**20  # steps that are evaluated before thinning
 _BUCKETS = 512  # parts of a curve that are thinned by themselves, two points each at least
 _CORNERS = 32  # points that are kept in each part at most
-_OPAQUE = 1000  # the steps that are shown of a function that never settles
 
 
 def evaluator(value: Any) -> Evaluate:
@@ -39,9 +35,9 @@ def evaluator(value: Any) -> Evaluate:
 
     def evaluate(steps: np.ndarray) -> np.ndarray:
         parts = []
-        for start in range(0, len(steps), _CHUNK):
-            chunk = steps[start : start + _CHUNK]
-            padded = np.pad(chunk.astype(np.int32), (0, _CHUNK - len(chunk)), mode="edge")
+        for start in range(0, len(steps), CHUNK):
+            chunk = steps[start : start + CHUNK]
+            padded = np.pad(chunk.astype(np.int32), (0, CHUNK - len(chunk)), mode="edge")
             parts.append(np.asarray(compiled(padded), np.float64)[: len(chunk)])
         return np.concatenate(parts)
 
@@ -101,53 +97,3 @@ def _corners(x: np.ndarray, y: np.ndarray, low: int, high: int, tolerance: float
             kept.append(corner)
             left += [(a, corner), (corner, b)]
     return kept
-
-
-def horizon(value: Any, evaluate: Evaluate) -> tuple[int, bool]:
-    """After how many steps all has been seen of a schedule, and whether it stays from there on.
-
-    Of what goes on without an end it is four of its longest length: of cycles, four cycles.
-    """
-    settled, longest = _settled(evaluate), sum(_lengths(value))
-    if longest:
-        is_seen = settled is not None and settled <= 4 * longest
-        return (max(settled or 0, 1), True) if is_seen else (4 * longest, False)
-    nearly = _settled(evaluate, within=0.01)  # an exponential comes near long before it stays
-    if settled is None or nearly is None or settled > 2 * nearly:
-        return (nearly or _OPAQUE, False)
-    return (max(settled, 1), True)
-
-
-def _settled(evaluate: Evaluate, within: float = 0.0) -> int | None:
-    """The step from which on the values stay, to a part of their range; as far as probes tell."""
-    steps = np.append(0, np.unique(np.geomspace(1, LONGEST, _CHUNK - 1).round())).astype(np.int64)
-    high = 0
-    for _ in range(2):  # the second time between two probes of the first
-        values = evaluate(steps)
-        if not np.isfinite(values).all():
-            return None
-        changed = np.flatnonzero(np.abs(values - values[-1]) > within * np.ptp(values))
-        if not len(changed):
-            break
-        low, high = steps[changed[-1]], steps[changed[-1] + 1]
-        if high > LONGEST // 4:
-            return None
-        steps = np.unique(np.linspace(low, high, _CHUNK).round()).astype(np.int64)
-    return int(high)
-
-
-def _lengths(value: Any) -> Iterator[int]:
-    """The longest length, in steps, of a schedule and of each one inside of it."""
-    if isinstance(value, tuple):
-        yield max((sum(_lengths(item)) for item in value), default=0)
-    if isinstance(value, Feedback):
-        for argument in value.recipe.arguments.values():
-            yield from _lengths(argument)
-    if isinstance(value, StepFunction):
-        signature = ScheduleSignature(value.recipe.factory.__wrapped__)  # type: ignore[attr-defined]
-        bound = BoundArguments(signature.signature, value.recipe.arguments)
-        arguments = signature.in_steps(bound).arguments
-        lengths = [x for name in signature.lengths if (x := arguments[name]) is not None]
-        yield max((x[-1] if isinstance(x, tuple) else x for x in lengths), default=0)
-        for argument in arguments.values():
-            yield from _lengths(argument)

@@ -15,7 +15,7 @@ import optax
 from ..core import check
 from ..core.display import Displayed, as_html
 from ..core.hyperparams import Feedback, Tunable
-from ..core.lengths import UNITS
+from ..core.lengths import Length
 from ..core.recipe import Recipe, written
 from ..core.schedule import StepFunction
 from ..core.selector import Selector
@@ -101,7 +101,7 @@ def _rows(recipe: Recipe) -> Iterator[str]:
                 is_named = isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)
                 label, inner = item if is_named and not _is_tx(item) else (str(index), item)
                 yield _row(label, inner, is_given=True)
-        elif value is not None or name not in UNITS:
+        else:
             is_scheduled = "Schedule" in str(parameter.annotation)
             yield _row(name, value, is_given=name in given, is_scheduled=is_scheduled)
 
@@ -144,7 +144,7 @@ def _is_tx(value: Any) -> bool:
 def _is_call(value: Any) -> bool:
     """Whether a value was built by a call that has rows of its own."""
     is_built = isinstance(getattr(value, "recipe", None), Recipe)
-    return is_built and isinstance(value, Displayed) and not isinstance(value, Selector)
+    return is_built and isinstance(value, Displayed) and not isinstance(value, Selector | Length)
 
 
 def _holds_calls(value: Any) -> bool:

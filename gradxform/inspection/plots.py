@@ -8,14 +8,15 @@ import numpy as np
 import optax
 
 from ..core import check
+from ..core.check import LONGEST
 from ..core.extra import require_extra
 from ..core.hyperparams import Feedback, Tunable
-from ..core.lengths import LONGEST
 from ..core.recipe import written
-from .curves import Evaluate, curve, evaluator, horizon
+from .curves import Evaluate, curve, evaluator
 from .drawing import clean, label, line_style, one_line, words
 from .legends import legend_above
 from .live import live_hyperparams
+from .schedule_lengths import horizon
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ import numpy as np
 from .block_kinds import ADAPTIVE, SIGNS
 from .diagnose_context import Block, Context
 from .findings import Finding
-from .schedule_lengths import call_of, schedules_in
+from .schedule_lengths import written_lengths
 
 LARGE_MODEL = 50_000_000  # parameters from which on a warmup is due, whatever the model
 _SCHEDULES = "Defazio et al., 2023, https://arxiv.org/abs/2310.07831"
@@ -52,8 +52,8 @@ def warmup_longer_than_run(context: Context) -> Iterator[Finding]:
                 seen=f"a warmup of {lengths.rise:,} steps in a run of {_run(context, block, steps)}"
                 f": {block}",
                 why="The learning rate never arrives at the value that was chosen.",
-                instead="a warmup of a few percent of the run: `warmup(..., steps=0.05, "
-                "total_steps=...)`.",
+                instead="a warmup of a few percent of the run: `warmup(..., "
+                "steps=fraction(0.05, of=...))`.",
             )
 
 
@@ -64,22 +64,18 @@ def schedule_ends_before_run(context: Context) -> Iterator[Finding]:
         curve = context.curve(value, block)
         if steps is None or curve is None or not np.any(curve.values):
             continue
-        last = curve.steps[np.flatnonzero(curve.values)[-1]] + 1
-        idle = steps - last
-        early = lengths.end is not None and 0 < lengths.end < 0.95 * steps
-        falls = curve.values[-1] < 0.5 * float(np.max(curve.values))
-        if idle > 0.05 * steps or (early and falls):
-            end = last if idle > 0.05 * steps else lengths.end
+        end, last = lengths.end, float(curve.values[-1])
+        falls = lengths.arrives and last < 0.5 * float(np.max(curve.values))
+        if end is not None and 0 < end < 0.95 * steps and (falls or last == 0.0):
             yield Finding(
-                severity="error" if curve.values[-1] == 0.0 else "warning",
+                severity="error" if last == 0.0 else "warning",
                 seen=f"a schedule that ends at step {end:,} of {_run(context, block, steps)}: "
                 f"{block}",
-                why=f"The rest of the run has a learning rate of {curve.values[-1]:.3g}: it "
-                "costs time and "
-                + ("changes nothing." if curve.values[-1] == 0.0 else "hardly changes anything."),
-                instead="a schedule as long as the run, warmup and decay together; fractions of "
-                "the run stay right when it changes: `cosine_decay(1e-3, steps=1.0, "
-                "total_steps=...)`.",
+                why=f"From there on the learning rate is {last:.3g}: the rest of the run costs "
+                "time and " + ("changes nothing." if last == 0.0 else "hardly changes anything."),
+                instead="a schedule as long as the run, warmup and decay together; parts of the "
+                "run stay right when it changes: `cosine_decay(1e-3, steps=fraction(0.95, "
+                "of=...))`.",
                 reference=_SCHEDULES,
             )
 
@@ -92,7 +88,7 @@ def schedule_ends_after_run(context: Context) -> Iterator[Finding]:
         if steps is None or curve is None:
             continue
         left = curve.values[-1] / (float(np.max(curve.values)) or 1.0)
-        late = lengths.end is not None and lengths.end > 1.1 * steps and left > 0.05
+        late = lengths.arrives and (lengths.end or 0) > 1.1 * steps and left > 0.05
         missed = [drop for drop in lengths.drops if drop >= steps]
         rising = lengths.rise >= steps  # the rule of the warmup says so
         text = ""
@@ -151,9 +147,9 @@ def batch_size_changed_without_rate(context: Context) -> Iterator[Finding]:
     if context.batch_size is None or context.examples is None:
         return
     for block, value, _ in context.rates():
-        for schedule in schedules_in(value):
-            _, arguments = call_of(schedule)
-            counted, calls = arguments.get("steps_per_epoch"), context.calls_a_step(block)
+        sizes = (x.recipe.arguments.get("steps_per_epoch") for x in written_lengths(value))
+        for counted in dict.fromkeys(sizes):
+            calls = context.calls_a_step(block)
             if counted is None or calls is None:
                 continue
             steps = context.examples / (context.batch_size * calls)

@@ -19,12 +19,13 @@ from ..core.extra import require_extra
 from ..core.hyperparams import Feedback
 from ..core.words import printable, word
 from .config import from_config
-from .curves import curve, evaluator, horizon
+from .curves import curve, evaluator
 from .describe import describe
 from .diagnose import Model, diagnose
 from .live import live_hyperparams
 from .plain_data import require_plain
 from .plots import plot_schedule
+from .schedule_lengths import horizon
 
 _DESCRIPTION = """\
 Print the transformation of a configuration as the call that builds it, its schedules, and, with

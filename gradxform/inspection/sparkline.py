@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from .curves import evaluator, horizon
+from .curves import evaluator
 from .drawing import short
+from .schedule_lengths import horizon
 
 _WIDTH, _HEIGHT = 96, 18
 _POINTS = 48  # places across the picture; at each the lowest and the highest value are drawn

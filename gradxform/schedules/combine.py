@@ -7,14 +7,22 @@ from jax import Array
 
 from ..core import check
 from ..core.arguments import Number
-from ..core.lengths import Boundaries, Steps, StepsOrZero
-from ..core.schedule import NumberOrSchedule, Schedules, as_schedule, schedule
-from .shapes import Form, as_number, between, mixed, passed, progress, remaining
+from ..core.check import LONGEST
+from ..core.lengths import Boundaries, Every, FirstSteps, LastSteps, OwnSteps, Steps, StepsOrZero
+from ..core.schedule import (
+    AfterSteps,
+    Elsewhere,
+    NumberOrSchedule,
+    Schedules,
+    as_schedule,
+    schedule,
+)
+from .shapes import Form, as_number, between, cycle, mixed, passed, progress, remaining
 
 
 @schedule
 def warmup(
-    schedule: NumberOrSchedule,
+    schedule: AfterSteps,
     steps: StepsOrZero,
     start: Number = 0.0,
     shape: Literal["linear", "exponential"] = "linear",
@@ -63,8 +71,8 @@ def warmup(
 def warmup_stable_decay(
     peak: Number,
     steps: Steps,
-    warmup_steps: StepsOrZero,
-    decay_steps: Steps,
+    warmup_steps: FirstSteps,
+    decay_steps: LastSteps,
     start: Number = 0.0,
     end: Number = 0.0,
     shape: Literal["linear", "cosine", "sqrt"] = "linear",
@@ -150,3 +158,44 @@ def scale_schedule(schedule: NumberOrSchedule, factor: NumberOrSchedule) -> Form
     """
     one, other = as_schedule(schedule), as_schedule(factor)
     return lambda t: as_number(one(t)) * as_number(other(t))
+
+
+@schedule
+def delay_schedule(schedule: AfterSteps, steps: StepsOrZero) -> Form:
+    """Stay at a schedule's first value, then follow the schedule: schedule(t - steps).
+
+    Args:
+      schedule: a schedule or a number.
+      steps: how many steps later it begins; optax's `transition_begin`.
+    """
+    inner = as_schedule(schedule)
+    return lambda t: inner(jnp.maximum(t - steps, 0))
+
+
+@schedule
+def advance_schedule(schedule: Elsewhere, steps: OwnSteps) -> Form:
+    """Begin inside of a schedule: schedule(t + steps).
+
+    A decay that counts from the first step of a run, behind a warmup that is part of it:
+    `warmup(advance_schedule(cosine_decay(1e-3, 1000), 100), 100)` ends at step 1000, not 1100.
+
+    Args:
+      schedule: a schedule or a number.
+      steps: the schedule's own step with which it begins.
+    """
+    inner = as_schedule(schedule)
+    return lambda t: inner(jnp.minimum(t, LONGEST - steps) + steps)
+
+
+@schedule
+def staircase(schedule: NumberOrSchedule, every: Every) -> Form:
+    """Hold the value of a schedule for some steps at a time: schedule(every ⌊t / every⌋).
+
+    A schedule by epochs: `staircase(cosine_decay(0.1, epochs(90, n)), every=epochs(1, n))`.
+
+    Args:
+      schedule: a schedule or a number.
+      every: how many steps each value is held; those of `epochs(2.4, ...)` do not drift.
+    """
+    inner = as_schedule(schedule)
+    return lambda t: inner(t - cycle(t, every)[1])

@@ -8,10 +8,11 @@ from jax import Array
 
 from ..core import check
 from ..core.arguments import Number
-from ..core.lengths import LONGEST, Steps
+from ..core.check import LONGEST
+from ..core.lengths import Every, Period, Steps
 from ..core.schedule import schedule
 from .piecewise import through
-from .shapes import Form, Shape, as_number, mixed, passed, power_of
+from .shapes import Form, Shape, as_number, cycle, mixed, passed, power_of
 
 # A factor that keeps or shrinks, a part of a whole, a momentum, a growth of lengths.
 Shrink = Annotated[Any, check.Interval(low=0.0, low_open=True, high=1.0)]
@@ -25,7 +26,7 @@ Growth = Annotated[float, check.Known(check.Interval(low=1.0))]
 @schedule
 def cosine_restarts(
     value: Number,
-    steps: Steps,
+    steps: Every,
     multiplier: Growth = 1.0,
     peak_factor: Shrink = 1.0,
     end: Number = 0.0,
@@ -55,24 +56,24 @@ def cosine_restarts(
 
     def at(t: Array) -> Array:
         if multiplier == 1.0:
-            cycle = t // steps
-            begin, length = cycle * steps, as_number(steps)
+            number, inside, turn = cycle(t, steps)
+            length = as_number(steps.lengths)[turn]
         else:
-            cycle = passed(starts, t) - 1
-            begin = jnp.asarray(starts, t.dtype)[cycle]
-            length = as_number(lengths)[cycle]
-        position = as_number(t - begin)
+            number = passed(starts, t) - 1
+            inside = t - jnp.asarray(starts, t.dtype)[number]
+            length = as_number(lengths)[number]
+        position = as_number(inside)
         left = jnp.where(position > 0, (length - position) / length, 1.0)
-        height = power_of(peak_factor, as_number(cycle))
+        height = power_of(peak_factor, as_number(number))
         peak = value * height + end * (1.0 - height)
         return mixed(peak, end, left, position / length, "cosine")
 
     return at
 
 
-def _cycles(steps: int, multiplier: float) -> tuple[tuple[int, ...], tuple[float, ...]]:
+def _cycles(period: Period, multiplier: float) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """The steps at which the cycles begin, and how long they are, up to the last step there is."""
-    starts, length = [0.0], float(steps)
+    starts, length = [0.0], period.steps / len(period.starts)
     while multiplier > 1.0 and starts[-1] <= LONGEST:
         starts.append(starts[-1] + length)
         length *= multiplier
@@ -84,7 +85,7 @@ def _cycles(steps: int, multiplier: float) -> tuple[tuple[int, ...], tuple[float
 def cyclic(
     start: Number,
     peak: Number,
-    steps: Steps,
+    steps: Every,
     rise: Part = 0.5,
     mode: Literal["triangular", "triangular2", "exp_range"] = "triangular",
     factor: Shrink | None = None,
@@ -111,14 +112,15 @@ def cyclic(
         (mode == "exp_range") == (factor is not None),
         "`factor` belongs to `mode='exp_range'`: give both or neither.",
     )
-    up = rise * steps
+    rises, falls = ([part * n for n in steps.lengths] for part in (rise, 1.0 - rise))
 
     def value(t: Array) -> Array:
-        cycle = t // steps
-        position = as_number(t - cycle * steps)
-        way = jnp.where(position <= up, position / up, (steps - position) / (steps - up))
+        number, inside, turn = cycle(t, steps)
+        position, length = as_number(inside), as_number(steps.lengths)[turn]
+        up, down = as_number(rises)[turn], as_number(falls)[turn]
+        way = jnp.where(position <= up, position / up, (length - position) / down)
         if mode == "triangular2":
-            way = way * power_of(0.5, as_number(cycle))
+            way = way * power_of(0.5, as_number(number))
         elif mode == "exp_range":
             way = way * power_of(factor, as_number(t))
         return mixed(start, peak, 1.0 - way, way, "linear")
@@ -140,16 +142,17 @@ def one_cycle(
     """One rise to a high peak and one long fall far below the start (super-convergence).
 
     Two phases, up to the peak and down to `end`; or the paper's three: up, down to `start` as
-    fast, and from there to `end`. The cycle has `steps` updates: the first uses `start` and the
-    last, at step `steps` - 1, uses `end`, which stays. This is torch's convention and `OneCycleLR`
-    value for value; the peak is at step rise steps - 1, which need not be whole.
+    fast, and from there to `end`. As in every schedule, step 0 has `start`, and step `steps` has
+    `end`, which stays; the peak is at rise steps, which need not be whole. So it is in optax.
+    torch's `OneCycleLR(total_steps=n)` reaches its end with the last of n updates, a step earlier:
+    it is `one_cycle(peak, n - 1, rise=(pct_start * n - 1) / (n - 1))`.
 
     `sgd(one_cycle(peak, steps), momentum=one_cycle_momentum(steps))` moves the momentum down while
     the learning rate goes up.
 
     Args:
       peak: the highest value.
-      steps: how many updates the cycle has.
+      steps: how many steps the cycle takes.
       start: the value at step 0; by default peak / 25 (torch's `div_factor`).
       end: the last value; by default start / 10,000 (torch's `final_div_factor`).
       rise: the part of the steps in which the value rises (torch's `pct_start`).
@@ -181,7 +184,7 @@ def one_cycle_momentum(
     as in torch's `OneCycleLR(cycle_momentum=True)`. In the third phase it stays at `high`.
 
     Args:
-      steps: how many updates the cycle has.
+      steps: how many steps the cycle takes.
       high: the value at the ends, in [0, 1).
       low: the value at the learning rate's peak, in [0, 1).
       rise: the part of the steps in which the learning rate rises.
@@ -201,15 +204,9 @@ def one_cycle_momentum(
 
 def _phases(steps: int, rise: float, three_phase: bool) -> tuple[float, ...]:
     """The steps at which the phases of one cycle begin and end."""
-    top, last = rise * steps - 1.0, steps - 1.0
-    check.require(
-        top > 0.0,
-        f"the rise, {rise:g} of {steps} steps, must be longer than one step: its first step is "
-        "the start and its last one the peak.",
-    )
+    top, last = rise * steps, float(steps)
     check.require(
         not three_phase or 2.0 * top < last,
-        f"two phases of {rise:g} of the steps leave none for the third: `rise` must be about half "
-        "at most.",
+        f"two phases of {rise:g} of the steps leave none for the third: `rise` must be below 0.5.",
     )
     return (0.0, top, 2.0 * top, last) if three_phase else (0.0, top, last)

@@ -14,7 +14,8 @@ from jax import Array
 
 from ..core import check, numerics
 from ..core.arguments import Number, PositiveNumber
-from ..core.lengths import Boundaries, Steps
+from ..core.check import LONGEST
+from ..core.lengths import Boundaries, Every, Period, Steps
 from ..core.schedule import schedule
 
 Form = Callable[[Array], Any]
@@ -78,7 +79,7 @@ def polynomial_decay(
 
 @schedule
 def exponential_decay(
-    value: Number, steps: Steps, factor: PositiveNumber, *, end: Number | None = None
+    value: Number, steps: Every, factor: PositiveNumber, *, end: Number | None = None
 ) -> Form:
     """A smooth exponential: value factor^(t / steps), without an end unless one is given.
 
@@ -87,11 +88,20 @@ def exponential_decay(
       steps: after how many steps the value has changed by `factor`.
       factor: the change over `steps` steps: below 1 decays.
       end: the value goes no further than this.
+
+    Raises:
+      ValueError: an `end` that the value moves away from.
     """
+    if isinstance(value, float) and isinstance(factor, float) and isinstance(end, float):
+        check.require(
+            (end - value) * value * (factor - 1.0) >= 0.0,
+            f"{value:g} times {factor:g}, again and again, moves away from `end={end:g}`.",
+        )
 
     def at(t: Array) -> Array:
-        whole, part = jnp.divmod(t, steps)  # exact also where t has more digits than a float
-        exponent = as_number(whole) + as_number(part) / steps
+        # Exact also where t has more digits than a float.
+        whole, part, turn = cycle(t, steps)
+        exponent = as_number(whole) + as_number(part) / as_number(steps.lengths)[turn]
         now = value * power_of(factor, exponent)
         if end is None:
             return now
@@ -106,7 +116,7 @@ def step_decay(
     value: Number,
     factor: PositiveNumber = 0.1,
     *,
-    every: Steps | None = None,
+    every: Every | None = None,
     boundaries: Boundaries | None = None,
 ) -> Form:
     """Multiply by `factor` at given steps: value factor^k after the k-th of them.
@@ -117,8 +127,9 @@ def step_decay(
     Args:
       value: the value at step 0.
       factor: what one drop multiplies by: 0.1 in the recipes for image models.
-      every: drop after each so many steps.
-      boundaries: drop at these steps, given in increasing order: 30, 60 and 90 epochs, in steps.
+      every: drop after each so many steps; those of `epochs(2.4, ...)` do not drift.
+      boundaries: drop at these steps, given in increasing order, such as
+        `epochs([30, 60, 90], steps_per_epoch=391)`.
 
     Raises:
       ValueError: both or neither of `every` and `boundaries`.
@@ -130,7 +141,7 @@ def step_decay(
     limits = tuple(boundaries or ())
 
     def drops(t: Array) -> Array:
-        return passed(limits, t) if every is None else t // every
+        return passed(limits, t) if every is None else cycle(t, every)[0]
 
     return lambda t: value * power_of(factor, as_number(drops(t)))
 
@@ -202,6 +213,16 @@ def remaining(t: Array, steps: int | Array) -> Array:
 def passed(limits: tuple[int, ...], t: Array) -> Array:
     """How many of the boundaries the step has reached."""
     return jnp.searchsorted(jnp.asarray(limits, t.dtype), t, side="right")
+
+
+def cycle(t: Array, period: Period) -> tuple[Array, Array, Array]:
+    """Which repetition a step is in, how many steps into it, and its place in the period."""
+    several = len(period.starts) > 1
+    rounds = t // period.steps if period.steps <= LONGEST else jnp.zeros_like(t)
+    inside = t - rounds * period.steps if period.steps <= LONGEST else t
+    turn = passed(period.starts, inside) - 1 if several else jnp.zeros_like(t)
+    begin = jnp.asarray(period.starts, t.dtype)[turn] if several else jnp.zeros_like(t)
+    return rounds * len(period.starts) + turn, inside - begin, turn
 
 
 def power_of(factor: Any, exponent: Array) -> Array:
