@@ -17,6 +17,8 @@ Every call checks its arguments: one of the wrong type, or with an unknown name,
 the rule and the way out. What else a function raises stands with it.
 """
 
+import typing as _typing
+
 # Comparing optimizers on held-out data, over several seeds
 from .comparison.candidate import Candidate as Candidate
 from .comparison.compare import compare as compare
@@ -46,6 +48,7 @@ from .core.arguments import (
     NonNegative as NonNegative,
     Positive as Positive,
     Scalar as Scalar,
+    StateDType as StateDType,
 )
 from .core.factory import optimizer as optimizer, transformation as transformation
 from .core.hyperparams import HyperparamsState as HyperparamsState, tunable as tunable
@@ -527,6 +530,7 @@ __all__ = [  # noqa: RUF022
     # What every transformation is made with
     "GradientTransformation", "Schedule", "Params", "State", "Updates",
     "Count", "Decay", "DType", "LearningRate", "Mask", "NonNegative", "Positive", "Scalar",
+    "StateDType",
     "Boundaries", "Steps",
     "epochs", "fraction", "Length",
     "optimizer", "transformation",
@@ -539,3 +543,6 @@ __all__ = [  # noqa: RUF022
     "numerics",
 ]
 # fmt: on
+
+if not _typing.TYPE_CHECKING:  # so that a type checker sees a misspelled name
+    from .core.unknown import refuse_name as __getattr__

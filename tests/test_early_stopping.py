@@ -85,7 +85,7 @@ def test_it_stops_where_reduce_on_plateau_reduces_first(mode):
         values = readings(seed) * (1 if mode == "min" else -1)
         values[[4, 17]] = np.nan
         rule = {"mode": mode, "rtol": 0.02}
-        tx = gx.sgd(gx.reduce_on_plateau(1.0, 0.5, 3, atol=0.01, **rule))
+        tx = gx.sgd(gx.reduce_on_plateau(1.0, factor=0.5, patience=3, atol=0.01, **rule))
         state = after(gx.early_stopping(3, 0.01, **rule), values)
 
         def step(state, value, tx=tx):

@@ -236,7 +236,7 @@ def test_its_numbers_may_be_batched():
     @jax.jit
     @jax.vmap
     def last(value, factor, rtol):
-        tx = gx.sgd(gx.reduce_on_plateau(value, factor, 0, rtol=rtol))
+        tx = gx.sgd(gx.reduce_on_plateau(value, factor=factor, patience=0, rtol=rtol))
         state = tx.init(PARAMS)
         for reading in (1.0, 0.95):
             _, state = tx.update(GRADS, state, PARAMS, value=reading)
@@ -252,7 +252,9 @@ def test_its_numbers_may_be_batched():
 def test_a_run_resumes_from_a_saved_state(stop):
     """In the middle of a reading, of the patience and of the cooldown."""
     tx = gx.adam(
-        gx.reduce_on_plateau(gx.linear_schedule(0.1, 0.01, 20), 0.5, 1, cooldown=2, every=2)
+        gx.reduce_on_plateau(
+            gx.linear_schedule(0.1, 0.01, 20), factor=0.5, patience=1, cooldown=2, every=2
+        )
     )
     readings = [3.0, 3.1, 3.0, 3.2, 3.0, 3.1, 3.2, 3.2, 3.1, 3.3, 3.0, 3.4, 3.2, 3.3]
 

@@ -32,6 +32,7 @@ from .types import (
     Updates,
     inside,
 )
+from .unknown import unknown_argument
 
 P = ParamSpec("P")
 
@@ -61,14 +62,11 @@ class Signature:
         parameters = self.signature.parameters
         for name in kwargs:
             if name not in parameters:
-                raise TypeError(
-                    f"`{self.name}` has no argument `{name}`.{check.nearest(name, parameters)}"
-                )
+                raise TypeError(unknown_argument(self.name, name, parameters))
         try:
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as error:
-            names = ", ".join(parameters)
-            raise TypeError(f"`{self.name}({names})`: {error}.") from None
+            raise TypeError(f"`{self.name}({self.written()})`: {error}.") from None
         given = dict(bound.arguments)
         bound.apply_defaults()
         for name, rule in self.rules.items():
@@ -82,6 +80,12 @@ class Signature:
                 raise type(error)(f"{error} Are `{other}` and `{name}` swapped?") from None
             bound.arguments[name] = frozen(value)
         return bound
+
+    def written(self) -> str:
+        """The names of the arguments, with a star before those that only a name can pass."""
+        parameters = self.signature.parameters.values()
+        plain = [p.replace(annotation=p.empty, default=p.empty) for p in parameters]
+        return str(inspect.Signature(plain))[1:-1]
 
     def passed_on(self, factory: Callable[..., Any], arguments: dict[str, Any]) -> Any:
         """What an optimizer's function returns; dtypes by name reach all the blocks inside."""

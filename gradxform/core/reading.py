@@ -13,6 +13,7 @@ from jax.tree_util import keystr, register_pytree_with_keys
 from . import check, numerics
 from .hyperparams import HyperparamsState
 from .places import keys_of, nodes, unboxed_leaf
+from .unknown import hyperparameter_hint
 
 
 class UnknownHyperparameter(KeyError):
@@ -176,9 +177,9 @@ def _unknown(name: str, known: dict[str, Any]) -> str:
         return f"`{name}` occurs {len(same)} times; ask for one of: {', '.join(sorted(same))}."
     if not known:
         return f"there is no `{name}`: this state holds no live hyperparameters."
-    names = check.nearest(name, known)
+    names = hyperparameter_hint(name, known)
     constant = f" A constant is not in the state: build with `{name}=tunable(...)` to set it."
     return (
         f"there is no `{name}` among the live hyperparameters.{names}"
-        f"{'' if 'Did you mean' in names else constant}"
+        f"{constant if names.startswith(' Known') else ''}"
     )

@@ -18,8 +18,8 @@ from .shapes import Form, Shape, as_number, mixed, passed
 def piecewise_constant(values: Numbers, boundaries: Boundaries) -> Form:
     """Hold each value until the next boundary.
 
-    The step at a boundary already has the new value; in optax's `piecewise_constant_schedule`,
-    which takes factors instead of values, the next one has.
+    The step at a boundary already has the new value, as in optax's `piecewise_constant_schedule`,
+    which takes factors instead of values.
 
     Args:
       values: the values, one more than boundaries: the first holds from step 0.

@@ -28,9 +28,9 @@ class ReduceOnPlateauState(NamedTuple):
 @feedback
 def reduce_on_plateau(
     value: NumberOrSchedule,
+    *,
     factor: Reduction = 0.1,
     patience: WholeNumber = 10,
-    *,
     mode: Literal["min", "max"] = "min",
     rtol: NonNegativeNumber = 1e-4,
     atol: NonNegativeNumber = 0.0,
@@ -52,7 +52,8 @@ def reduce_on_plateau(
     Args:
       value: a number of at least 0, or a schedule; the reduction multiplies it.
       factor: what one reduction multiplies by, in (0, 1).
-      patience: how many readings without improvement are let pass.
+      patience: how many readings without improvement are let pass; the one after reduces, as in
+        torch. Optax's `patience=n` is `n - 1` here.
       mode: whether smaller ("min") or larger ("max") is better.
       rtol: how much better counts, as a fraction of the best reading. torch's relative threshold
         is the same for values above 0.
