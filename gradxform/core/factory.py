@@ -249,8 +249,8 @@ class _Block:
         self.is_wrapper = is_wrapper
         self.stored = signature.stored
         self.live = hyperparams.live_arguments(signature.rules, bound.arguments)
-        signature.keep_own(bound, self.buffers)
         self.weighing = hyperparams.weighing(signature.rules, self.live)
+        signature.keep_own(bound, self.buffers)
         known = {
             name: value.value if isinstance(value, hyperparams.Tunable) else value
             for name, value in self.live.items()
