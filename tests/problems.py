@@ -19,14 +19,26 @@ import gradxform as gx
 NARROW = ("float16", "bfloat16")
 FLOATS = (*NARROW, "float32", "float64")
 
+# An optimizer is a chain of the blocks and wrappers of other rows, so a law about trees, types or
+# placement that holds for those and for some chains holds for it: `test_every_optimizer_is_made_
+# of_rows` in test_laws_value.py. What depends on numbers is tested on every row.
+CHAINS = ("sgd", "adamw", "adafactor", "lamb", "polyak_sgd", "prodigy", "sophia")
+STRUCTURAL = tuple(row for row in CATALOG if row.kind != "optimizer" or row.name in CHAINS)
+
 every_row = pytest.mark.parametrize("row", CATALOG, ids=str)
+every_structure = pytest.mark.parametrize("row", STRUCTURAL, ids=str)
 
 
-def rows(keep: Callable[[Row], Any]) -> pytest.MarkDecorator:
-    """Parametrize over the rows of the catalog that have a trait."""
-    chosen = [row for row in CATALOG if keep(row)]
+def rows(keep: Callable[[Row], Any], among: Iterable[Row] = CATALOG) -> pytest.MarkDecorator:
+    """Parametrize over the rows that have a trait."""
+    chosen = [row for row in among if keep(row)]
     assert chosen, "no row has this trait"
     return pytest.mark.parametrize("row", chosen, ids=str)
+
+
+def structures(keep: Callable[[Row], Any]) -> pytest.MarkDecorator:
+    """Parametrize over the blocks, wrappers and chains that have a trait."""
+    return rows(keep, STRUCTURAL)
 
 
 class Layer(NamedTuple):

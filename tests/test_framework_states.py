@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from catalog import CATALOG
 from flax import nnx
 from jax.sharding import PartitionSpec
+from problems import STRUCTURAL, every_structure
 
 import gradxform as gx
 
@@ -37,7 +37,7 @@ def through_equinox(state, template):
     return eqx.tree_deserialise_leaves(file, template)
 
 
-@pytest.mark.parametrize("row", CATALOG, ids=str)
+@every_structure
 def test_a_state_goes_through_bytes(row):
     """The next step is the same bit for bit."""
     tx = row.build()
@@ -60,7 +60,7 @@ BOXED = {
 
 def buffered():
     """The rows with buffers."""
-    return [pytest.param(row, id=str(row)) for row in CATALOG if row.state_bytes]
+    return [pytest.param(row, id=str(row)) for row in STRUCTURAL if row.state_bytes]
 
 
 def unmasked(row):

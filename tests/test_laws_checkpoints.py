@@ -6,7 +6,7 @@ That it goes through bytes and pickles is held by `test_framework_states.py`.
 import flax.serialization
 import jax
 import numpy as np
-from problems import at as tree_at, every_row, gradients, normal
+from problems import at as tree_at, every_structure, gradients, normal
 
 import gradxform as gx
 
@@ -22,7 +22,7 @@ def trained(row):
     return tx, state
 
 
-@every_row
+@every_structure
 def test_the_same_optimizer_gets_the_same_state_bit_for_bit(row):
     tx, state = trained(row)
     bare = flax.serialization.msgpack_restore(flax.serialization.to_bytes(state))

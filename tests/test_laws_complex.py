@@ -9,14 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from catalog import Row
-from problems import assert_close, follow, gradients, rows, small, times
+from problems import assert_close, follow, gradients, rows, small, structures, times
 
 
 def updates_of(tx: Any, params: Any, grads: Any, row: Row) -> Any:
     return follow(tx, params, grads, row.extra)[0]
 
 
-@rows(lambda row: row.complex and not row.random)
+@structures(lambda row: row.complex and not row.random)
 def test_complex_numbers_on_the_real_axis_are_real_numbers(row: Row) -> None:
     params = small()
     grads = gradients(params, steps=3)
@@ -25,7 +25,7 @@ def test_complex_numbers_on_the_real_axis_are_real_numbers(row: Row) -> None:
     assert_close(lifted, expected)
 
 
-@rows(lambda row: row.complex and not row.random)
+@structures(lambda row: row.complex and not row.random)
 def test_turning_the_plane_turns_the_updates(row: Row) -> None:
     params = small("complex64")
     grads = gradients(params, steps=3)

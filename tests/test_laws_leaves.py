@@ -14,13 +14,13 @@ from problems import (
     assert_equal,
     at,
     awkward,
-    every_row,
+    every_structure,
     follow,
     gradients,
     nodes,
     normal,
-    rows,
     small,
+    structures,
     types,
 )
 
@@ -39,7 +39,7 @@ def assert_nothing_shared(*trees: Any) -> None:
     assert len(set(places)) == len(places)
 
 
-@every_row
+@every_structure
 def test_state_shares_no_buffer(row: Row) -> None:
     tx, params = row.build(), small()
     grads = at(gradients(params), 0)
@@ -67,7 +67,7 @@ def test_a_hyperparameter_passed_in_is_copied(value: Callable[[Any], Any]) -> No
     assert float(rate) == np.float32(0.1)
 
 
-@rows(lambda row: not row.random)
+@structures(lambda row: not row.random)
 def test_containers_and_ranks_make_no_difference(row: Row) -> None:
     params = awkward()
     grads = gradients(params, steps=3)
@@ -79,7 +79,7 @@ def test_containers_and_ranks_make_no_difference(row: Row) -> None:
     assert_close(flat_last[::-1], jax.tree.leaves(last))
 
 
-@rows(lambda row: not row.in_vectors)
+@structures(lambda row: not row.in_vectors)
 def test_a_missing_gradient_leaves_its_parameter_and_state_alone(row: Row) -> None:
     params = small()
     grads = gradients(params)
@@ -104,7 +104,7 @@ def test_a_missing_gradient_leaves_its_parameter_and_state_alone(row: Row) -> No
 
 
 @pytest.mark.parametrize("params", [{}, [], {"a": {}, "b": None}], ids=str)
-@every_row
+@every_structure
 def test_trees_without_arrays(row: Row, params: Any) -> None:
     tx = row.build()
     state = tx.init(params)
@@ -118,7 +118,7 @@ def test_trees_without_arrays(row: Row, params: Any) -> None:
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (), (0,)], ids=str)
-@rows(lambda row: not row.random)
+@structures(lambda row: not row.random)
 def test_a_bare_array_is_a_tree(row: Row, shape: tuple[int, ...]) -> None:
     params = normal(shape)
     grads = gradients(params, steps=2)
@@ -129,7 +129,7 @@ def test_a_bare_array_is_a_tree(row: Row, shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.filterwarnings("error")
-@every_row
+@every_structure
 def test_numpy_arrays_and_python_numbers_are_parameters(row: Row) -> None:
     params = {"w": np.linspace(-1.0, 1.0, 12).reshape(4, 3), "s": 0.5}
     grads = {"w": np.linspace(-2.0, 1.0, 12).reshape(4, 3), "s": -0.25}
@@ -155,7 +155,7 @@ def untrainable() -> dict[str, Any]:
     }
 
 
-@every_row
+@every_structure
 def test_leaves_without_a_gradient_are_refused_by_path(row: Row) -> None:
     for leaf in untrainable().values():
         model = {"layers": [Layer(kernel=jnp.ones(2), bias=leaf)]}
@@ -164,7 +164,7 @@ def test_leaves_without_a_gradient_are_refused_by_path(row: Row) -> None:
     row.build().init({"layers": [Layer(kernel=jnp.ones(2), bias=None)]})
 
 
-@rows(lambda row: row.complex)
+@structures(lambda row: row.complex)
 def test_complex_leaves_stay_complex_and_real_ones_real(row: Row) -> None:
     params = {"z": normal((4, 3), "complex64"), "x": normal((4, 3))}
     grads = gradients(params, steps=2)

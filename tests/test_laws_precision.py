@@ -17,12 +17,13 @@ from problems import (
     assert_close,
     assert_equal,
     at,
-    every_row,
+    every_structure,
     follow,
     gradients,
     one_leaf_per_dtype,
     rows,
     small,
+    structures,
     types,
 )
 from rows import row as functions_of_rows
@@ -44,7 +45,7 @@ def narrower_than(dtype: str, state: Any, params: Any) -> list[Any]:
     return [x for x in leaves if np.asarray(x).tobytes() not in copies]
 
 
-@every_row
+@every_structure
 def test_state_is_at_least_float32(row: Row) -> None:
     tx = row.build()
     for dtype in FLOATS[:-1]:
@@ -55,7 +56,7 @@ def test_state_is_at_least_float32(row: Row) -> None:
         assert narrower_than("float64", tx.init(params), params) == []
 
 
-@rows(lambda row: not row.reads_params)
+@structures(lambda row: not row.reads_params)
 def test_without_parameters_the_update_has_the_dtype_of_the_gradient(row: Row) -> None:
     tx = row.build()
     grads = one_leaf_per_dtype(FLOATS[:-1])
@@ -65,7 +66,7 @@ def test_without_parameters_the_update_has_the_dtype_of_the_gradient(row: Row) -
     assert {name: str(u.dtype) for name, u in updates.items()} == {name: name for name in grads}
 
 
-@every_row
+@every_structure
 def test_only_blocks_with_buffers_take_a_state_dtype(row: Row) -> None:
     has = "state_dtype" in inspect.signature(row.factory).parameters
     assert has == row.narrow_state or (has and row.state_bytes == 0)
@@ -140,7 +141,7 @@ def zeros(params: Any) -> Any:
     return jax.tree.map(jnp.zeros_like, params)
 
 
-@every_row
+@every_structure
 def test_zero_gradients_give_finite_updates_in_every_dtype(row: Row) -> None:
     params = one_leaf_per_dtype(FLOATS[:-1])
     for tx in {row.build(), row.build(**row.plain)}:
@@ -163,7 +164,7 @@ def test_nothing_moves_where_all_gradients_are_zero(row: Row) -> None:
 
 
 @pytest.mark.parametrize("dtype", NARROW)
-@rows(lambda row: not (row.wide_updates or row.rounds_params))
+@structures(lambda row: not (row.wide_updates or row.rounds_params))
 def test_a_chain_rounds_once_at_its_end(row: Row, dtype: str) -> None:
     tx = gx.chain(row.build(), gx.scale(1 / 3), gx.scale(3.0), gx.scale(0.7))
     params = small(dtype)

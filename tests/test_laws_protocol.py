@@ -14,10 +14,12 @@ from problems import (
     at,
     awkward,
     every_row,
+    every_structure,
     follow,
     gradients,
     rows,
     small,
+    structures,
     types,
 )
 
@@ -35,7 +37,7 @@ def test_is_a_pair_of_functions_and_optax_knows_it(row: Row) -> None:
     assert tx._fields == ("init", "update")
 
 
-@every_row
+@every_structure
 def test_arguments_go_by_position_and_by_name_and_strangers_are_ignored(row: Row) -> None:
     tx, params = row.build(), awkward()
     grads, state = at(gradients(params), 0), tx.init(params)
@@ -45,7 +47,7 @@ def test_arguments_go_by_position_and_by_name_and_strangers_are_ignored(row: Row
     assert_equal(tx.init(params=params), state)
 
 
-@rows(lambda row: not row.reads_params)
+@structures(lambda row: not row.reads_params)
 def test_parameters_may_be_left_out(row: Row) -> None:
     tx, params = row.build(), awkward()
     grads, state = at(gradients(params), 0), tx.init(params)
@@ -54,7 +56,7 @@ def test_parameters_may_be_left_out(row: Row) -> None:
     assert_equal(tx.update(grads, state, None, **row.extra), expected)
 
 
-@every_row
+@every_structure
 def test_links_of_an_optax_chain_get_the_extra_arguments(row: Row) -> None:
     seen = []
 
@@ -75,7 +77,7 @@ def test_links_of_an_optax_chain_get_the_extra_arguments(row: Row) -> None:
     assert all(params is not None and given == extra for params, given in seen)
 
 
-@every_row
+@every_structure
 def test_masked_by_optax_it_sees_the_chosen_leaves_only(row: Row) -> None:
     params = small()
     grads = gradients(params, steps=3)
@@ -85,7 +87,7 @@ def test_masked_by_optax_it_sees_the_chosen_leaves_only(row: Row) -> None:
     assert_equal(updates, {"w": alone["w"], "s": grads["s"]})
 
 
-@every_row
+@every_structure
 def test_optax_multi_steps_applies_the_mean(row: Row) -> None:
     params = small()
     grads = gradients(params, steps=4)

@@ -9,7 +9,16 @@ import jax.numpy as jnp
 import pytest
 from catalog import Row
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
-from problems import assert_close, at, awkward, every_row, gradients, normal, rows, types
+from problems import (
+    assert_close,
+    at,
+    awkward,
+    every_structure,
+    gradients,
+    normal,
+    structures,
+    types,
+)
 
 import gradxform as gx
 
@@ -68,19 +77,19 @@ def assert_step_follows(row: Row, kind: AxisType, *names: str) -> None:
     assert_close(jax.device_get(updates), jax.device_get(expected))
 
 
-@every_row
+@every_structure
 def test_compiled_in_auto_mode(row: Row) -> None:
     names = ["w"] if row.leaf_local else ["w", "s"]
     assert_step_follows(row, AxisType.Auto, *names)
 
 
-@rows(lambda row: not row.leaf_local)
+@structures(lambda row: not row.leaf_local)
 def test_sums_over_shards_in_explicit_mode(row: Row) -> None:
     assert_step_follows(row, AxisType.Explicit, "w", "s")
 
 
 @pytest.mark.parametrize("in_scope", [False, True], ids=["outside", "set_mesh"])
-@every_row
+@every_structure
 def test_in_explicit_mode_shardings_are_part_of_the_types(row: Row, in_scope: bool) -> None:
     mesh = mesh_of(AxisType.Explicit)
     params, grads = placed(problem(), mesh)
@@ -94,13 +103,13 @@ def test_in_explicit_mode_shardings_are_part_of_the_types(row: Row, in_scope: bo
 
 
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=["auto", "explicit"])
-@every_row
+@every_structure
 def test_eager_init_follows(row: Row, kind: AxisType) -> None:
     params, _ = placed(problem(), mesh_of(kind))
     assert_follows(row.build().init(params), params)
 
 
-@every_row
+@every_structure
 def test_init_of_abstract_parameters(row: Row) -> None:
     tx, params = row.build(), awkward()
     abstract = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype), params)

@@ -21,14 +21,15 @@ from problems import (
     at,
     awkward,
     every_row,
+    every_structure,
     follow,
     gradients,
     nodes,
     normal,
-    rows,
     scan,
     small,
     stack,
+    structures,
     types,
 )
 
@@ -37,7 +38,7 @@ import gradxform as gx
 pytestmark = pytest.mark.usefixtures("strict_dtypes")
 
 
-@every_row
+@every_structure
 def test_state_is_made_of_named_tuples_that_pickle(row: Row) -> None:
     state = row.build().init(awkward())
     for node in nodes(state):
@@ -52,7 +53,7 @@ def test_state_is_made_of_named_tuples_that_pickle(row: Row) -> None:
     assert_equal(again, state)
 
 
-@every_row
+@every_structure
 def test_state_leaves_are_strongly_typed_arrays(row: Row) -> None:
     for leaf in jax.tree.leaves(row.build().init(awkward())):
         assert isinstance(leaf, jax.Array)
@@ -60,7 +61,7 @@ def test_state_leaves_are_strongly_typed_arrays(row: Row) -> None:
         assert jnp.issubdtype(leaf.dtype, np.floating) or leaf.dtype == jnp.int32
 
 
-@rows(lambda row: not row.in_vectors)
+@structures(lambda row: not row.in_vectors)
 def test_buffers_have_the_structure_of_the_parameters(row: Row) -> None:
     tx, params = row.build(), Layer(kernel=jnp.ones((3, 4)), bias=[jnp.ones(4), None])
     state = tx.init(params)
@@ -95,7 +96,7 @@ class Box:
         return cls(*children)
 
 
-@every_row
+@every_structure
 def test_boxes_of_the_parameters_hold_arrays_of_their_shape(row: Row) -> None:
     state = row.build().init({"w": Box(jnp.ones((4, 3))), "b": Box(jnp.ones((5, 3)))})
     for box in jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, Box)):
@@ -130,7 +131,7 @@ def assert_stable(row: Row, pairs: list[tuple[str, str]]) -> None:
 
 
 @pytest.mark.parametrize("x64", [False, True], ids=["x32", "x64"])
-@every_row
+@every_structure
 def test_types_are_stable_for_every_pair_of_dtypes(row: Row, x64: bool) -> None:
     with jax.enable_x64(x64):
         dtypes = FLOATS if x64 else FLOATS[:-1]
@@ -140,7 +141,7 @@ def test_types_are_stable_for_every_pair_of_dtypes(row: Row, x64: bool) -> None:
 
 
 @pytest.mark.parametrize("x64", [False, True], ids=["x32", "x64"])
-@rows(lambda row: row.complex)
+@structures(lambda row: row.complex)
 def test_types_are_stable_for_complex_parameters(row: Row, x64: bool) -> None:
     # Rules multiply complex arrays by real numbers, which strict promotion does not allow.
     with jax.enable_x64(x64), jax.numpy_dtype_promotion("standard"):
@@ -149,7 +150,7 @@ def test_types_are_stable_for_complex_parameters(row: Row, x64: bool) -> None:
 
 
 @pytest.mark.parametrize("x64", [False, True], ids=["x32", "x64"])
-@every_row
+@every_structure
 def test_eager_and_abstract_runs_have_the_same_types(row: Row, x64: bool) -> None:
     tx = row.build()
     with jax.enable_x64(x64):
@@ -166,7 +167,7 @@ def test_eager_and_abstract_runs_have_the_same_types(row: Row, x64: bool) -> Non
         assert types((updates, after)) == types(expected)
 
 
-@every_row
+@every_structure
 def test_one_trace_and_the_same_numbers_step_by_step_and_in_a_batched_scan(row: Row) -> None:
     tx = row.build()
     members = [{"w": normal((4, 3), seed=seed)} for seed in (10, 20)]
@@ -192,7 +193,7 @@ def test_one_trace_and_the_same_numbers_step_by_step_and_in_a_batched_scan(row: 
     assert_close(list(batched(stack(members), stack(grads))), stack(expected))
 
 
-@every_row
+@every_structure
 def test_carry_of_a_while_loop(row: Row) -> None:
     tx, params = row.build(), awkward("bfloat16")
     grads = at(gradients(awkward()), 0)
@@ -212,7 +213,7 @@ def mesh(name: str) -> jax.sharding.Mesh:
     return jax.make_mesh((8,), (name,), axis_types=(jax.sharding.AxisType.Auto,))
 
 
-@every_row
+@every_structure
 def test_data_parallel_training_in_shard_map_is_training_on_the_mean(row: Row) -> None:
     tx, params = row.build(), {"w": normal((4, 3))}
     grads = stack(gradients(params, steps=3, seed=seed) for seed in range(8))
@@ -230,7 +231,7 @@ def test_data_parallel_training_in_shard_map_is_training_on_the_mean(row: Row) -
     assert_close(list(jax.jit(parallel)(params, grads)), expected)
 
 
-@rows(lambda row: row.leaf_local and row.coordinate_local)
+@structures(lambda row: row.leaf_local and row.coordinate_local)
 def test_coordinates_are_updated_where_they_are_kept(row: Row) -> None:
     tx, params = row.build(), {"w": normal((8, 2))}
     grads = gradients(params, steps=3)

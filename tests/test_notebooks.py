@@ -37,6 +37,7 @@ def test_there_are_notebooks():
     assert NOTEBOOKS
 
 
+@pytest.mark.notebooks
 @every_notebook
 def test_it_runs_from_top_to_bottom(path):
     notebook = read(path)
