@@ -1,6 +1,8 @@
 """The command line: what it leaves, and what it answers to bad input."""
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -31,11 +33,20 @@ def started(*code: str, **settings: Any) -> "subprocess.Popen[str]":
     )
 
 
+def assert_progress(err: str) -> None:
+    """Lines that say how far it is, where there is no terminal for a bar."""
+    lines = err.splitlines()
+    assert all(re.fullmatch(r" *\d+ %  .+", line) for line in lines), err
+    assert 2 < len(lines) < 30
+    assert lines[-1].startswith("100 %")
+
+
 def test_a_whole_run_leaves_a_table_a_picture_and_a_json(tmp_path: Path) -> None:
     words = ["compare", *TINY, "--optimizers", "Adam,", "SGD", "--out", "new/folder"]
     process = started("-m", "gradxform", *words, cwd=tmp_path)
     out, err = process.communicate(timeout=300)
-    assert (process.returncode, err) == (0, "")
+    assert process.returncode == 0
+    assert_progress(err)
     rows = [line.split()[0] for line in out.splitlines() if line.split()]
     for name in ("sgd", "adam", "logistic", "nearest"):
         assert name in rows
@@ -55,18 +66,16 @@ def test_a_whole_run_leaves_a_table_a_picture_and_a_json(tmp_path: Path) -> None
     assert [r["name"] for r in found["references"]] == ["logistic regression", "nearest neighbours"]
 
 
-# A signal to itself when the first optimizer has finished. Ctrl-C is ignored by what a shell starts
-# in the background, and by what that starts.
+# A signal to itself when the first optimizer has finished, as a scheduler sends it.
 INTERRUPTED = """
 import os, signal, sys
 from gradxform.comparison import command
-signal.signal(signal.SIGINT, signal.default_int_handler)
 whole = command.compare
 
 def interrupted(*args, on_result, **kwargs):
     def keep_and_stop(comparison):
         on_result(comparison)
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
     return whole(*args, on_result=keep_and_stop, **kwargs)
 
 command.compare = interrupted
@@ -74,29 +83,36 @@ sys.exit(command.main(sys.argv[1:]))
 """
 
 
-def test_an_interrupted_run_leaves_what_had_finished(tmp_path: Path) -> None:
+def test_a_terminated_run_leaves_what_had_finished_and_the_way_on(tmp_path: Path) -> None:
     few = ["--optimizers", "sgd,adam", "--seeds", "2", "--learning-rates", "0.01", "--steps", "20"]
     process = started("-c", INTERRUPTED, "compare", *few, "--out", str(tmp_path))
     path = tmp_path / "comparison.json"
     out, err = process.communicate(timeout=300)
-    assert process.returncode == 130
+    assert process.returncode == 143
     assert out == ""
-    (line,) = err.splitlines()
+    *_, line, again = err.splitlines()
     found = json.loads(path.read_text())
     assert found["complete"] is False
     assert [candidate["name"] for candidate in found["candidates"]] == ["sgd"]
     assert line == (
-        f"Interrupted: 1 of 2 optimizers had finished; their results are in {path}. Go on with "
-        "`--resume`."
+        f"Terminated: 1 of 2 optimizers had finished; their results are in {path}. Go on with:"
     )
     assert [p.name for p in tmp_path.iterdir()] == ["comparison.json"]
 
-    words = ["-m", "gradxform", "compare", *few, "--out"]
-    out, err = started(*words, str(tmp_path), "--resume").communicate(timeout=300)
-    assert err == ""
+    program, *words = shlex.split(again)
+    assert program == "gradxform"
+    out, err = started("-m", program, *words).communicate(timeout=300)
+    assert_progress(err)
     assert "Written: " in out
     whole = tmp_path / "whole"
-    assert started(*words, str(whole)).communicate(timeout=300)[1] == ""
+    words = ["-m", "gradxform", "compare", *few, "--out", str(whole)]
+    with started(*words) as process:
+        assert process.stdout is not None
+        process.stdout.close()  # as `| head` does
+        assert process.stderr is not None
+        assert_progress(process.stderr.read())
+    assert process.returncode == 0
+    assert {p.suffix for p in whole.iterdir()} == {".html", ".png", ".json"}
     ours, theirs = gx.load_comparison(path), gx.load_comparison(whole / "comparison.json")
     assert ours.names == theirs.names == ("sgd", "adam")
     for one, other in zip(ours.results, theirs.results, strict=True):
@@ -116,8 +132,11 @@ def test_results_of_a_new_run_do_not_stand_beside_an_old_picture(
 
     monkeypatch.setattr(command, "compare", interrupted)
     assert command.main(["compare", "--out", str(tmp_path)]) == 130
-    assert "1 of 2 optimizers had finished" in capsys.readouterr().err
-    assert [p.name for p in tmp_path.iterdir()] == ["comparison.json"]
+    err = capsys.readouterr().err
+    assert f"1 of 2 optimizers had finished; their results are in {tmp_path}/comparison-2" in err
+    assert err.splitlines()[-1] == f"  gradxform compare --out {tmp_path} --resume"
+    assert {p.name for p in tmp_path.iterdir()} == {"comparison.png", "comparison-2.json"}
+    assert (tmp_path / "comparison.png").read_text() == "old"
 
 
 def test_an_interruption_before_anything_has_finished(
@@ -174,6 +193,8 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--learning-rates", "1e999"], "argument --learning-rates: must be numbers above 0"),
         (["--learning-rates", "fast"], "argument --learning-rates: must be numbers above 0"),
         (["--tune", "halve"], "unknown method `halve`. Did you mean `halving`? Known are: "),
+        (["--budget", "3"], "argument --budget: has an effect only with --tune"),
+        (["--resume"], "argument --resume: nothing to resume: no run has kept anything in gradx"),
         (["--budget", "0"], "argument --budget: must be a whole number of at least 1; got '0'"),
         (["--task", "txt"], "unknown task `txt`. Did you mean `text`? Known are: digits, rnn, spa"),
         (["--learning-rates", ","], "argument --learning-rates: no number"),
@@ -197,12 +218,11 @@ def test_bad_words_end_with_code_2_and_say_why(
 
 
 @pytest.mark.usefixtures("untrained")
-@pytest.mark.parametrize("below", ["file", "file/folder", "taken"])
+@pytest.mark.parametrize("below", ["file", "file/folder"])
 def test_a_folder_that_cannot_be_written_is_refused(
     below: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")
-    (tmp_path / "taken" / "comparison.json").mkdir(parents=True)
     with pytest.raises(SystemExit) as stopped:
         command.main(["compare", "--out", str(tmp_path / below)])
     assert stopped.value.code == 2

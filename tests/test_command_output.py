@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import pytest
 from comparisons import comparison, result, three
 
 import gradxform as gx
-from gradxform.comparison import command, files
+from gradxform.comparison import command, files, output
+from gradxform.comparison.output import Output
 from gradxform.comparison.result import Comparison
 from gradxform.comparison.resume import Differs
+from gradxform.comparison.tune import Search
 
 FIRST = result("sgd", validation=[[0.9, 0.8]], test=[[0.9, 0.8]])
 SECOND = result("adam", validation=[[0.7, 0.6]], test=[[0.7, 0.6]])
@@ -48,47 +51,100 @@ def refused(folder: Path, *words: str) -> None:
 
 
 @pytest.mark.usefixtures("trained")
-def test_the_comparison_that_was_there_is_kept(
+def test_no_run_changes_the_files_of_another(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = tmp_path / "comparison.json"
-    three().save(path)
-    assert run(tmp_path) == 0
-    out = capsys.readouterr().out
-    assert f"The comparison that was there before: {tmp_path}/comparison.previous.json" in out
-    assert gx.load_comparison(tmp_path / "comparison.previous.json") == three()
-    assert gx.load_comparison(path) == found(FIRST, SECOND)
+    (tmp_path / "comparison.json").write_text("not one of ours")
+    before: dict[Path, bytes] = {}
+    for number in (2, 3):
+        assert run(tmp_path) == 0
+        files = {path: path.read_bytes() for path in tmp_path.iterdir()}
+        assert before.items() <= files.items()
+        before = files
+        new = [tmp_path / f"comparison-{number}.{kind}" for kind in ("html", "png", "json")]
+        assert {*new} <= {*files}
+        assert f"Written: {new[0]}, {new[1]} and {new[2]}" in capsys.readouterr().out
+    # Its own folder has the report that belongs to it, another what is there and one more.
+    assert command.main(["report", str(tmp_path)]) == 0
+    assert f"Written: {tmp_path}/comparison-3.html" in capsys.readouterr().out
+    for number in ("", "-2"):
+        words = ["report", str(tmp_path / "comparison-2.json"), "--out", str(tmp_path / "new")]
+        assert command.main(words) == 0
+        assert f"Written: {tmp_path}/new/comparison-2{number}.html" in capsys.readouterr().out
 
 
-def test_what_is_to_be_resumed_is_read(
+def test_two_runs_at_once_take_two_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = Output(tmp_path), Output(tmp_path)
+    names = iter("aab")
+    monkeypatch.setattr(output, "free_name", lambda *_: next(names))
+    one.keep(found(FIRST))
+    other.keep(found(SECOND))
+    assert gx.load_comparison(one.json) == found(FIRST)
+    assert gx.load_comparison(other.json) == found(SECOND)
+
+
+def test_what_is_to_be_resumed_is_the_last(
     tmp_path: Path, trained: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found(FIRST).save(tmp_path / "comparison.json")
+    for number in ("", "-2", "-10"):
+        found(FIRST).save(tmp_path / f"comparison{number}.json")
     assert run(tmp_path, "--resume") == 0
     assert trained == [found(FIRST)]
-    assert not (tmp_path / "comparison.previous.json").exists()
-    assert run(tmp_path / "new", "--resume") == 0
-    assert trained[1:] == [None]
-    assert "Nothing to resume: no " in capsys.readouterr().err
+    assert f"Written: {tmp_path}/comparison-10.html" in capsys.readouterr().out
+    assert len(list(tmp_path.iterdir())) == 5
+    refused(tmp_path / "new", "--resume")
+    assert "argument --resume: nothing to resume: no run has kept" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [[], ["--resume"]])
 @pytest.mark.parametrize("content", ["{}", "{", '[1, "a"]'])
 def test_a_file_of_another_kind_is_left_as_it_is(
-    content: str,
-    words: list[str],
-    tmp_path: Path,
-    trained: list[Any],
-    capsys: pytest.CaptureFixture[str],
+    content: str, tmp_path: Path, trained: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "comparison.json"
     path.write_text(content)
-    refused(tmp_path, *words)
+    refused(tmp_path, "--resume")
     assert path.read_text() == content
     assert trained == []
+    assert f"argument --out: {path} cannot be read as a comparison: " in capsys.readouterr().err
+
+
+def test_an_interrupted_search_goes_on(
+    tmp_path: Path,
+    trained: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Each batch of trials is trained once, whatever comes between."""
+    made: list[tuple[str, int]] = []
+    stop_after = 1
+
+    def scores(search: Search, name: str, settings: Any, steps: int) -> list[float]:
+        if len(made) == stop_after:
+            raise KeyboardInterrupt
+        made.append((name, steps))
+        return [0.1 * i if i else math.nan for i, _ in enumerate(settings)]
+
+    monkeypatch.setattr(Search, "_scores", scores)
+    words = ["--tune", "--budget", "3", "--steps", "300", "--optimizers", "sgd,adam"]
+    assert run(tmp_path, *words) == 130
     err = capsys.readouterr().err
-    assert f"argument --out: {path} is there already and cannot be read as a comparison: " in err
-    assert "It is left as it is: move it away, or choose another folder" in err
+    assert f"no optimizer had finished; what there is, is in {tmp_path}. Go on with:" in err
+    assert [p.name for p in tmp_path.iterdir()] == ["comparison.search.json"]
+    for stop_after in (3, 99):
+        assert run(tmp_path, *words, "--resume") == (130 if stop_after == 3 else 0)
+    assert made == [(name, steps) for name in ("sgd", "adam") for steps in (100, 300)]
+    assert trained == [None]
+    assert "Search on digits" in capsys.readouterr().out
+    # All of it is there: nothing is tried again.
+    stop_after = 0
+    assert run(tmp_path, *words, "--resume") == 0
+    refused(tmp_path, *words, "--budget", "4", "--resume")
+    assert "holds another comparison: search of the search: " in capsys.readouterr().err
+    path = tmp_path / "comparison.search.json"
+    path.write_text(path.read_text().replace('"scores"', '"score"'))
+    refused(tmp_path, *words, "--resume")
+    err = capsys.readouterr().err
+    assert "cannot be read as a search: Object missing required field `scores` - at `$.bat" in err
 
 
 def test_another_comparison_is_not_resumed(

@@ -136,6 +136,17 @@ def test_the_schedules_are_drawn(
     assert "x.what cannot be written: " in capsys.readouterr().err
 
 
+def test_a_closed_pipe_ends_it_quietly(config: str, shapes: str) -> None:
+    words = [sys.executable, "-m", "gradxform", "show", config, "--params", shapes]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(words, text=True, **pipes) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    assert process.returncode == 0
+
+
 def test_nothing_to_draw_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "c.json"
     path.write_text(json.dumps(gx.to_config(gx.sgd(0.1))))
@@ -235,6 +246,7 @@ def test_bad_shapes(
         (["c", "--stesp", "3"], "unknown option `--stesp`. Did you mean `--steps`? Known are: --b"),
         (["c", "--steps", "0"], "argument --steps: must be a whole number of at least 1; got '0'"),
         (["c", "--examples", "x"], "argument --examples: must be a whole number"),
+        (["c", "--examples", "8"], "argument --examples: has an effect only with --params"),
         (["c", "--model", "llm"], "argument --model: invalid choice: 'llm'"),
     ],
 )

@@ -196,10 +196,19 @@ def test_the_plan_says_the_space_and_the_budget() -> None:
 @pytest.mark.parametrize(
     ("candidates", "space", "changes", "message"),
     [
-        ({"a": gx.adam}, {}, {}, r"search space of `a` is empty: give a `Range` .* learning_rate"),
+        (
+            {"a": gx.adam},
+            {},
+            {},
+            r"needs `learning_rate`, .*: pass `space={\"learning_rate\": Range",
+        ),
+        ({"a": gx.adam}, None, {}, r"`tune\(candidates=\.\.\.\)`: `a` needs `learning_rate`"),
+        ({"a": gx.cocob}, {}, {}, r"search space of `a` is empty: give a `Range` or a list"),
+        (["adam"], None, {}, r"`tune\(candidates=\.\.\.\)`: each of `candidates` must be"),
+        ({}, None, {}, r"`tune\(candidates=\.\.\.\)`: `candidates` must be one or more"),
         ({"a": gx.adam}, {"lr": [0.1]}, {}, r"no candidate takes `lr`\. Known are: .*warmup"),
         ({"a": gx.adam}, {"learning_rate": []}, {}, "a `Range` or a list of numbers"),
-        ({"a": gx.adam}, {"warmup": [0.1]}, {}, "needs `learning_rate`, which the grid"),
+        ({"a": gx.adam}, {"warmup": [0.1]}, {}, "`a` needs `learning_rate`, for which there is no"),
         ({"a": gx.adam}, {"learning_rate": [-1.0]}, {}, "`learning_rate` must be at least 0"),
         ([gx.adam(0.1)], {"b1": [0.9]}, {}, r"must be a function of what is searched"),
         ({"a": optax.adam(0.1)}, None, {}, r"must be a function of what is searched"),

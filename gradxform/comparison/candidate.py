@@ -148,13 +148,14 @@ class Candidate:
         return state if self.is_function else set_hyperparams(state, **setting)
 
 
-def as_candidates(candidates: Any) -> tuple[Candidate, ...]:
-    """What `compare` is given, as candidates.
+def as_candidates(candidates: Any, call: str = "compare") -> tuple[Candidate, ...]:
+    """What `compare` or `tune` is given, as candidates.
 
     Args:
       candidates: a sequence or one of `Candidate`s and transformations, or a dict of
         transformations, functions or candidates by name. A transformation of this library is
         called what its `repr` says.
+      call: the function that was called, for its errors.
 
     Raises:
       TypeError: something is none of these, or a transformation of Optax has no name.
@@ -165,10 +166,10 @@ def as_candidates(candidates: Any) -> tuple[Candidate, ...]:
     if isinstance(candidates, Mapping):
         found = tuple(_named(str(name), value) for name, value in candidates.items())
     elif isinstance(candidates, Sequence) and not isinstance(candidates, str):
-        found = tuple(_unnamed(value) for value in candidates)
+        found = tuple(_unnamed(value, call) for value in candidates)
     else:
         raise TypeError(
-            "`compare(candidates=...)`: `candidates` must be a list of `Candidate`s or "
+            f"`{call}(candidates=...)`: `candidates` must be a list of `Candidate`s or "
             f"transformations, or a dict of them by name; got {check.brief(candidates)}."
         )
     names = [candidate.name for candidate in found]
@@ -176,7 +177,7 @@ def as_candidates(candidates: Any) -> tuple[Candidate, ...]:
     if not names or twice:
         wrong = f"{', '.join(twice)} more than once" if twice else "none"
         raise ValueError(
-            f"`compare(candidates=...)`: `candidates` must be one or more, each with a name of its "
+            f"`{call}(candidates=...)`: `candidates` must be one or more, each with a name of its "
             f"own; got {wrong}."
         )
     return found
@@ -186,17 +187,17 @@ def _named(name: str, value: Any) -> Candidate:
     return replace(value, name=name) if isinstance(value, Candidate) else Candidate(name, value)
 
 
-def _unnamed(value: Any) -> Candidate:
+def _unnamed(value: Any, call: str) -> Candidate:
     if isinstance(value, Candidate):
         return value
     if not isinstance(value, optax.GradientTransformation):
         raise TypeError(
-            "`compare(candidates=...)`: each of `candidates` must be a `Candidate` or a gradient "
+            f"`{call}(candidates=...)`: each of `candidates` must be a `Candidate` or a gradient "
             f"transformation; got {check.brief(value)}."
         )
     if not hasattr(value, "recipe"):
         raise TypeError(
-            "`compare(candidates=...)`: a transformation of another library does not know what it "
+            f"`{call}(candidates=...)`: a transformation of another library does not know what it "
             'is called; pass a dict, such as {"its name": transformation}.'
         )
     return Candidate(repr(value), value)

@@ -1,26 +1,29 @@
 """The command line: `gradxform compare`, and the door to `gradxform report` and `show`."""
 
 import argparse
+import contextlib
+import shlex
+import signal
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from ..core.extra import require_extra
 from ..inspection import show
+from ..inspection.printing import say, say_error
+from .command_progress import shown_progress
 from .command_report import print_comparison, run_report
 from .command_tune import planned_search, run_search
 from .command_words import Parser
 from .compare import compare
-from .conditions import Progress
+from .journal import Journal
 from .output import Output, Problem
 from .result import Comparison
 from .resume import Differs
 from .task import Task
 from .tasks import TASKS
 from .tune import Search
-
-if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
 
 # What `pip install "gradxform[compare]"` brings, by the names that are imported.
 _PACKAGES = ("sklearn", "scipy", "rich", "matplotlib", "jinja2", "msgspec")
@@ -33,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
       arguments: the words after the program's name; by default those of this process.
 
     Returns:
-      The exit code: 0, 1 for results that could not be written, 2 for bad input, 130 after Ctrl-C.
+      The exit code: 0, 1 for results that could not be written, 2 for bad input, 130 after Ctrl-C,
+      143 after SIGTERM.
 
     Raises:
       SystemExit: with code 2, for words that the parser refuses.
@@ -48,35 +52,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         require_extra("compare", *_PACKAGES)
     except ImportError as error:
-        print(f"gradxform {options.command}: error: {error}", file=sys.stderr)
+        say_error(f"gradxform {options.command}: error: {error}")
         return 2
     if options.command == "report":
         return run_report(options)
-    return _Run(options, parser).run()
+    words = sys.argv[1:] if arguments is None else arguments
+    return _Run(options, parser, _again(words)).run()
+
+
+class _Terminated(KeyboardInterrupt):
+    """The process was asked to end by SIGTERM, as a scheduler does."""
 
 
 class _Run:
     """One comparison, from the checks to the files."""
 
-    def __init__(self, options: argparse.Namespace, parser: Parser) -> None:
+    def __init__(self, options: argparse.Namespace, parser: Parser, again: str) -> None:
         self.options = options
         self.parser = parser.compare
-        self.output = Output(options.out / "comparison.json")
+        self.again = again  # the command that goes on with this run
+        self.output = Output(options.out)
         self.finished: Comparison | None = None
 
     def run(self) -> int:
         try:
-            self._compare()
+            with _terminable():
+                self._compare()
         except Problem as error:
-            self.parser.error(f"argument --out: {error}")
+            name = "--resume" if str(error).startswith("nothing to resume") else "--out"
+            self.parser.error(f"argument {name}: {error}")
         except Differs as error:
             self.parser.error(
                 f"argument --resume: {self.output.json} holds another comparison: {error.found}. "
-                "Ask for what was asked for then, or choose another folder by --out"
+                "Ask for what was asked for then, or leave `--resume` out to begin anew beside it"
             )
-        except KeyboardInterrupt:
-            print(f"Interrupted: {self._left()}", file=sys.stderr)
-            return 130
+        except KeyboardInterrupt as error:
+            is_terminated = isinstance(error, _Terminated)
+            say_error(f"{'Terminated' if is_terminated else 'Interrupted'}: {self._left()}")
+            return 143 if is_terminated else 130
         return 1 if self.output.failed else 0
 
     def _compare(self) -> None:
@@ -91,23 +104,17 @@ class _Run:
                 f"argument --batch-size: must be at most {available}, the number of training "
                 f"examples; got {self.options.batch_size}"
             )
+        earlier = self.output.resume() if self.options.resume else None
         self.output.require_writable()
-        earlier = self.output.earlier(resume=self.options.resume)
         candidates = self.options.candidates
-        search = self._search(task) if self.options.tune else None
-        with _bar() as bar:
-            work = bar.add_task("preparing", total=None)
-            names = [candidate.name for candidate in candidates]
-
-            def show(progress: Progress) -> None:
-                doing = "timing one step of each"
-                if name := progress.candidate:
-                    doing = f"{name} ({names.index(name) + 1} of {len(names)})"
-                bar.update(work, description=doing, completed=progress.done, total=progress.total)
-
+        search = journal = None
+        if self.options.tune:
+            search = self._search(task)
+            journal = self._journal(search)
+        with shown_progress([candidate.name for candidate in candidates]) as show:
             comparison = compare(
                 task,
-                candidates if search is None else run_search(search, show),
+                run_search(search, show, journal) if search and journal else candidates,
                 seeds=self.options.seeds,
                 steps=self.options.steps,
                 batch_size=self.options.batch_size,
@@ -117,9 +124,9 @@ class _Run:
                 on_progress=show,
                 on_result=self._keep,
             )
+        self.output.report(comparison)  # before anything is printed, which may fail
         print_comparison(comparison)
-        self.output.report(comparison)
-        print(f"\n{self.output.written()}")
+        say(f"\n{self.output.written()}")
 
     def _search(self, task: Task) -> Search:
         try:
@@ -134,35 +141,61 @@ class _Run:
         except (ImportError, TypeError) as error:
             self.parser.error(f"argument --tune: {error}")
 
+    def _journal(self, search: Search) -> Journal:
+        """What the search has tried: nothing, or what was kept before an interruption."""
+        journal = Journal(search.plan, self.output.keep_search)
+        if self.options.resume and self.output.search.exists():
+            try:
+                journal.read(self.output.search)
+            except Differs:
+                raise
+            except (OSError, ValueError) as error:
+                raise Problem(str(error)) from None
+        return journal
+
     def _keep(self, comparison: Comparison) -> None:
         """Save what is finished."""
         self.output.keep(comparison)
         self.finished = comparison
 
     def _left(self) -> str:
-        if self.finished is None:
-            return "no optimizer had finished; nothing is written."
-        done, planned = len(self.finished.names), len(self.finished.planned)
-        text = f"{done} of {planned} optimizers had finished; "
-        if self.output.failed:
+        if self.output.failed and self.finished is not None:
             print_comparison(self.finished)
-            return f"{text}their results are in the table, since {self.output.failed[-1]}"
-        return f"{text}their results are in {self.output.json}. Go on with `--resume`."
+            text = self._done(self.finished)
+            return f"{text}; their results are in the table, since {self.output.failed[-1]}"
+        if self.output.stem is None:
+            return "no optimizer had finished; nothing is written."
+        if self.finished is None:
+            text = f"no optimizer had finished; what there is, is in {self.output.folder}"
+        else:
+            text = f"{self._done(self.finished)}; their results are in {self.output.json}"
+        return f"{text}. Go on with:\n  {self.again}"
+
+    @staticmethod
+    def _done(comparison: Comparison) -> str:
+        return f"{len(comparison.names)} of {len(comparison.planned)} optimizers had finished"
 
 
-def _bar() -> "Bar":
-    """A live bar on the terminal's error stream; nothing where there is no terminal."""
-    from rich import progress
-    from rich.console import Console
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """End as after Ctrl-C, with what is finished kept and a word, where SIGTERM comes."""
 
-    console = Console(stderr=True)
-    return progress.Progress(
-        progress.SpinnerColumn(),
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.TaskProgressColumn(),
-        progress.TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
+    def stop(*_: object) -> None:
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may say what a signal does
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _again(words: Sequence[str]) -> str:
+    """The command that goes on with an interrupted one, to be pasted."""
+    started = Path(sys.argv[0]).name
+    program = ["python", "-m", "gradxform"] if started == "__main__.py" else ["gradxform"]
+    resume = [] if "--resume" in words else ["--resume"]
+    return shlex.join([*program, *words, *resume])

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from ..inspection.printing import say
 from .candidate import Candidate
 from .conditions import Progress
+from .journal import Journal
 from .ranges import Range
 from .task import Task
 from .tune import Search
@@ -47,15 +49,15 @@ def planned_search(
     )
 
 
-def run_search(search: Search, on_progress: Callable[[Progress], None]) -> Tuning:
+def run_search(search: Search, on_progress: Callable[[Progress], None], journal: Journal) -> Tuning:
     """Print what is searched and with what budget, search, and print what was found.
 
     Raises:
       SystemExit: nothing usable was found.
     """
-    print(f"\n{search}\n", flush=True)
-    found = search.run(on_progress)
-    print(f"{found}\n", flush=True)
+    say(f"\n{search}\n")
+    found = search.run(on_progress, journal)
+    say(f"{found}\n")
     if len(found.unusable) == len(found.names):
         raise SystemExit("gradxform compare: no trial was usable, so there is nothing to compare.")
     return found

@@ -16,11 +16,13 @@ from .everything import all_candidates
 from .samplers import METHODS
 from .tasks import TASKS, NamedTask
 
+_BUDGET = 12  # runs of full length in a search
+
 _DESCRIPTION = """\
 Compare optimizers on a task: each is trained over a grid of learning rates and several seeds, its
 rate is chosen on a validation split, and what it reaches on the test split is compared. Prints a
 table and writes a report, a picture and the results: comparison.html, comparison.png and
-comparison.json.
+comparison.json; of a second run in one folder comparison-2.html, and so on.
 """
 
 
@@ -79,19 +81,20 @@ class Parser:
             "--budget": {
                 "type": _count,
                 "metavar": "N",
-                "default": 12,
                 "help": "runs of full length for each optimizer in the search of --tune (default: "
-                "%(default)s)",
+                f"{_BUDGET})",
             },
             "--out": {
                 "type": Path,
                 "metavar": "DIR",
                 "default": Path("gradxform-compare"),
-                "help": "folder for the page, the picture and the JSON (default: %(default)s)",
+                "help": "folder for the page, the picture and the JSON, which get a number where "
+                "another run has left its own (default: %(default)s)",
             },
             "--resume": {
                 "action": "store_true",
-                "help": "go on with the comparison in that folder where it was interrupted",
+                "help": "go on with the last comparison in that folder where it was interrupted, "
+                "with the same options",
             },
         }
         for name, settings in options.items():
@@ -108,6 +111,10 @@ class Parser:
                 "report": (self.report, report_options()),
             }.get(options.command, (self.compare, self.known))
             parser.error(f"unknown option `{word}`.{check.nearest(word, known)}")
+        if options.command == "show":
+            if (name := show.idle(options)) is not None:
+                self.show.error(f"argument {name}: has an effect only with --params")
+            return options
         if options.command != "compare":
             return options
         if options.task not in TASKS:
@@ -116,6 +123,9 @@ class Parser:
         if options.tune is not None and options.tune not in METHODS:
             hint = check.nearest(options.tune, METHODS)
             self.compare.error(f"argument --tune: unknown method `{options.tune}`.{hint}")
+        if options.budget is not None and options.tune is None:
+            self.compare.error("argument --budget: has an effect only with --tune")
+        options.budget = options.budget or _BUDGET
         task = TASKS[options.task]
         for name in ("seeds", "steps", "batch_size"):
             if getattr(options, name) is None:

@@ -73,8 +73,8 @@ def document(outcome: Outcome) -> dict[str, Any]:
         ],
         "candidates": [_candidate(result, c) for result in c.results],
     }
-    plain: dict[str, Any] = _plain(contents)
-    return plain
+    found: dict[str, Any] = plain(contents)
+    return found
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:
@@ -110,14 +110,14 @@ def _candidate(result: CandidateResult, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """`value` in JSON's own types, with strings for numbers that are not finite."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray | jax.Array) and np.ndim(value):
-        return [_plain(item) for item in np.asarray(value)]
+        return [plain(item) for item in np.asarray(value)]
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.generic | np.ndarray | jax.Array):
         # The shortest digits that give the same float32 again, not those of its float64.
         short = np.asarray(value)[()]

@@ -111,6 +111,20 @@ def arguments_of(function: Any) -> tuple[str, ...]:
     return tuple(name for name in inspect.signature(function).parameters if name != "steps")
 
 
+def required_arguments(function: Any) -> tuple[str, ...]:
+    """Those of `arguments_of` without which the function cannot be called."""
+    if isinstance(function, Rebuilt):
+        return ()
+    if isinstance(function, Scheduled):
+        return required_arguments(function.optimizer)
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return tuple(
+        name
+        for name, p in inspect.signature(function).parameters.items()
+        if name != "steps" and p.default is p.empty and p.kind in named
+    )
+
+
 def searchable(candidate: Candidate) -> Candidate:
     """The candidate as a function whose learning rate may be a schedule.
 

@@ -118,3 +118,25 @@ class File(Struct):
     environment: Environment
     references: list[Reference]
     candidates: list[Candidate]
+
+
+class Batch(Struct):
+    """Trials of one optimizer that were trained together."""
+
+    optimizer: str
+    steps: Count
+    settings: Annotated[list[dict[str, float]], Meta(min_length=1)]
+    scores: Annotated[list[Number], Meta(min_length=1)]
+
+    def __post_init__(self) -> None:
+        if len(self.settings) != len(self.scores):
+            raise ValueError("there must be one score for each setting")
+
+
+class Journal(Struct):
+    """What a search has tried so far."""
+
+    format: str
+    format_version: int
+    plan: Plain
+    batches: list[Batch]

@@ -10,13 +10,17 @@ import numpy as np
 from ..core import check
 from .candidate import Candidate, Setting, as_candidates, require_tunables
 from .conditions import Progress, Reporter, require_batch, seeds_of
+from .environment import environment
+from .identity import task_hash
+from .journal import Journal
 from .memory import default_memory_limit
 from .model import Model, require_scalars
 from .program import Program
-from .ranges import Range
+from .recipes import recipe_text
 from .result import CandidateResult
 from .samplers import METHODS, Method
-from .scheduled import SHAPE, arguments_of, searchable
+from .scheduled import searchable
+from .spaces import lowest, search_spaces, space_text
 from .task import Task
 from .train import trained
 from .tuning import Trial, Tuning
@@ -95,7 +99,7 @@ def tune(
     """
     planned = Search(
         task,
-        as_candidates(candidates),
+        as_candidates(candidates, "tune"),
         space,
         steps=steps,
         budget=budget,
@@ -105,15 +109,6 @@ def tune(
         memory_limit=memory_limit,
     )
     return planned.run(on_progress)
-
-
-def _standard_space() -> dict[str, Range]:
-    return {
-        "warmup": Range(0.0, 0.3, log=False),
-        "rate_decay": Range(0.0, 1.0, log=False),
-        "weight_decay": Range(1e-4, 1.0),
-        "l2": Range(1e-6, 1e-2),
-    }
 
 
 @dataclass(frozen=True)
@@ -157,10 +152,10 @@ class Search:
         require_batch("tune", task, self.batch_size)
         require_scalars(self.model, self.batch_size)
         self.functions = {c.name: searchable(c) for c in candidates}
-        self.spaces = _spaces(self.functions, space)
+        self.spaces = search_spaces(self.functions, space)
         for name, function in self.functions.items():
-            lowest = {key: _lowest(value) for key, value in self.spaces[name].items()}
-            require_tunables(self._listed(function, [lowest]), self.model, self.steps)
+            at = {key: lowest(value) for key, value in self.spaces[name].items()}
+            require_tunables(self._listed(function, [at]), self.model, self.steps)
         self.programs: dict[int, Program] = {}
 
     def __str__(self) -> str:
@@ -172,19 +167,37 @@ class Search:
         ]
         shared: dict[str, list[str]] = {}
         for name, space in self.spaces.items():
-            text = "; ".join(f"{key}: {_text(value)}" for key, value in space.items())
+            text = "; ".join(f"{key}: {space_text(value)}" for key, value in space.items())
             shared.setdefault(text, []).append(name)
         lines += [f"  {', '.join(names)}: {text}" for text, names in shared.items()]
         return "\n".join(lines)
 
-    def run(self, on_progress: Callable[[Progress], None] | None = None) -> Tuning:
-        """Make all trials of all optimizers."""
+    @property
+    def plan(self) -> dict[str, Any]:
+        """What the scores of a search depend on, as plain data."""
+        made = environment()
+        return {
+            "search": str(self),
+            "optimizers": {n: recipe_text(c.transformation) for n, c in self.functions.items()},
+            "task": task_hash(self.task, self.batch_size),
+            "batch size": self.batch_size,
+            "versions": made["versions"],
+            "machine": {name: made["machine"][name] for name in ("device", "float")},
+        }
+
+    def run(
+        self,
+        on_progress: Callable[[Progress], None] | None = None,
+        journal: Journal | None = None,
+    ) -> Tuning:
+        """Make all trials of all optimizers, but those that are in the journal."""
+        journal = journal or Journal({}, lambda text: None)
         total = len(self.functions) * self.method.batches(self.budget, self.steps)
         report = Reporter(on_progress, total)
 
         def train(name: str, settings: Sequence[Setting], steps: int) -> list[float]:
             report.now(name)
-            scores = self._scores(self.functions[name], settings, steps)
+            scores = journal.scores(name, settings, steps, self._scores)
             report.part(name)
             return scores
 
@@ -211,7 +224,7 @@ class Search:
             functions=self.functions,
         )
 
-    def _scores(self, function: Candidate, settings: Sequence[Setting], steps: int) -> list[float]:
+    def _scores(self, name: str, settings: Sequence[Setting], steps: int) -> list[float]:
         """The validation metric of some settings, trained together; NaN where one diverged."""
         if steps not in self.programs:
             self.programs[steps] = Program(
@@ -221,7 +234,7 @@ class Search:
                 batch_size=self.batch_size,
                 evaluate_every=-(-steps // _EVALUATIONS),
             )
-        program, candidate = self.programs[steps], self._listed(function, settings)
+        program, candidate = self.programs[steps], self._listed(self.functions[name], settings)
         runs = trained(program, candidate, memory_limit=self.limit)
         result = CandidateResult(candidate, program.evaluated, **runs._asdict())
         scores = np.mean(result.final_validation, axis=-1)
@@ -232,51 +245,3 @@ class Search:
     def _listed(function: Candidate, settings: Sequence[Setting]) -> _Listed:
         grid = {name: [setting[name] for setting in settings] for name in settings[0]}
         return _Listed(function.name, function.transformation, grid, listed=tuple(settings))
-
-
-def _spaces(
-    functions: Mapping[str, Candidate], space: Mapping[str, Any] | None
-) -> dict[str, dict[str, Any]]:
-    """The space of each optimizer: what is shared and what is its own, of the names it takes."""
-    taken = {name: arguments_of(c.transformation) for name, c in functions.items()}
-    every = {name for names in taken.values() for name in names}
-    for name in space or ():
-        if name not in every:
-            raise ValueError(
-                f"`tune(space=...)`: no candidate takes `{name}`.{check.nearest(name, every)}"
-            )
-    shared = {**(_standard_space() if space is None else space)}
-    found: dict[str, dict[str, Any]] = {}
-    for name, candidate in functions.items():
-        names = [key for key in (*candidate.grid, *shared) if key in taken[name]]
-        order = sorted(dict.fromkeys(names), key=lambda key: key in SHAPE)
-        of_name = {
-            key: _space_of(key, candidate.grid[key] if key in candidate.grid else shared[key])
-            for key in order
-        }
-        if not of_name:
-            raise ValueError(
-                f"`tune(space=...)`: the search space of `{name}` is empty: give a `Range` or a "
-                f"list of values for at least one of {', '.join(taken[name]) or 'its arguments'}."
-            )
-        found[name] = of_name
-    return found
-
-
-def _space_of(name: str, values: Any) -> Range | tuple[float, ...]:
-    if isinstance(values, Range):
-        return values
-    if np.ndim(values) != 1 or not len(values):
-        check.fail("tune", f"space[{name!r}]", values, "a `Range` or a list of numbers")
-    number = check.Interval()
-    return tuple(sorted({number("tune", f"space[{name!r}]", value) for value in values}))
-
-
-def _lowest(values: Any) -> float:
-    return values.low if isinstance(values, Range) else values[0]
-
-
-def _text(values: Any) -> str:
-    if isinstance(values, Range):
-        return str(values)
-    return f"{values[0]:g}" if len(values) == 1 else f"one of {', '.join(f'{v:g}' for v in values)}"

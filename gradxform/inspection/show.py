@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import json
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -25,6 +24,7 @@ from .diagnose import Model, diagnose
 from .live import live_hyperparams
 from .plain_data import require_plain
 from .plots import plot_schedule
+from .printing import say, say_error
 from .schedule_lengths import horizon
 
 _DESCRIPTION = """\
@@ -103,14 +103,23 @@ def options() -> list[str]:
     return [*_OPTIONS, "--help"]
 
 
+def idle(options: argparse.Namespace) -> str | None:
+    """An option that changes nothing without the shapes of the parameters; None for none."""
+    if options.params is not None:
+        return None
+    names = ("--batch-size", "--examples", "--model", "--memory-budget")
+    given = (n for n in names if getattr(options, n[2:].replace("-", "_")) is not None)
+    return next(given, None)
+
+
 def run_show(options: argparse.Namespace) -> int:
     """Print what the options ask for; 2 where a file cannot be used."""
     try:
         text = "\n\n".join(sections(options))  # the picture is written before anything is printed
     except (Problem, ImportError) as error:
-        print(f"gradxform show: error: {printable(str(error))}", file=sys.stderr)
+        say_error(f"gradxform show: error: {printable(str(error))}")
         return 2
-    print(printable(text, keep="\n"))
+    say(printable(text, keep="\n"))
     return 0
 
 
