@@ -218,9 +218,7 @@ def test_msgpack_of_other_parameters_is_refused_at_the_latest_by_the_update():
         tx.init(PARAMS), flax.serialization.to_bytes(tx.init(narrow))
     )
     for update in (tx.update, jax.jit(tx.update)):
-        with pytest.raises(
-            ValueError, match=r"float32\[8, 3\] among .* and float32\[1, 3\] in the"
-        ):
+        with pytest.raises(ValueError, match=r"float32\[1, 3\] in it, and float32\[8, 3\] in what"):
             update(at(GRADS, 0), state, PARAMS)
 
 

@@ -97,23 +97,23 @@ REFUSED = {
     ),
     "update with a state that lost its types": (
         lambda: TX.update(GRADS, {"0": {"count": 0, "mu": PARAMS}, "1": {}, "2": {}}, PARAMS),
-        ValueError,
-        ["`chain(...).update`", "got dict", "`transfer_state("],
+        TypeError,
+        ["`chain(...).update`", "of type dict, not tuple of 3", "`transfer_state("],
     ),
     "update with a state of a block": (
         lambda: TX.update(GRADS, OLD[0], PARAMS),
-        ValueError,
-        ["`chain(...).update`", "got ScaleByAdamState", "`transfer_state("],
+        TypeError,
+        ["`chain(...).update`", "ScaleByAdamState, not tuple of 3", "`transfer_state("],
     ),
     "update with a state of other parameters": (
         lambda: TX.update(GRADS, TX.init(OTHERS), PARAMS),
         ValueError,
-        ["leaf `b`", "missing in the optimizer state", "`transfer_state`"],
+        ["`0/mu/b` is missing in it", "float32[3] in what `init`", "`transfer_state("],
     ),
     "update with a state of other shapes": (
         lambda: TX.update(GRADS, TX.init({**PARAMS, "w": normal((9, 3))}), PARAMS),
         ValueError,
-        ["float32[8, 3] among the gradients", "float32[9, 3] in the optimizer state"],
+        ["`0/mu/w` is float32[9, 3] in it", "float32[8, 3] in what `init`"],
     ),
     "update of a wrapper with a bare state": (
         lambda: gx.skip_nonfinite(TX).update(GRADS, OLD, PARAMS),

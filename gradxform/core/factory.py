@@ -11,27 +11,16 @@ call, so that the result prints, compares, hashes and pickles.
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, ParamSpec
+from collections.abc import Callable
+from typing import Any, ParamSpec
 
 import jax
 import optax
 
-from . import buffers, check, hyperparams, meant, tree
-from .foreign import WAY_OUT, refuse_state
-from .hyperparams import HyperparamsState
-from .needs import Needs, needs_of
+from . import buffers, check, meant
+from .block import Block, block_of, is_transformation
 from .recipe import Recipe, Shown, frozen, register
-from .types import (
-    GradientTransformation,
-    Init,
-    InitUpdate,
-    Params,
-    State,
-    Update,
-    Updates,
-    inside,
-)
+from .types import GradientTransformation, Init, InitUpdate, Update, inside
 from .unknown import unknown_argument
 
 P = ParamSpec("P")
@@ -147,7 +136,9 @@ def optimizer(factory: Callable[P, GradientTransformation]) -> Callable[P, Gradi
         signature.keep_own(bound, _buffers_inside(inner))
         recipe = signature.record(build, bound)
         parts = inner.parts or (inner,)
-        update = Update(recipe, inner.update.function, parts, inner.update.wide)
+        update = Update(
+            recipe, inner.update.function, parts, inner.update.fit, wide=inner.update.wide
+        )
         return GradientTransformation(Init(recipe, inner.init.function, parts), update)
 
     build.__signature__ = signature.shown(GradientTransformation)  # type: ignore[attr-defined]
@@ -175,13 +166,15 @@ def transformation(
         bound = signature.bind(args, kwargs)
         parts = tuple(
             leaf
-            for leaf in jax.tree.leaves(bound.arguments, is_leaf=_is_transformation)
-            if _is_transformation(leaf)
+            for leaf in jax.tree.leaves(bound.arguments, is_leaf=is_transformation)
+            if is_transformation(leaf)
         )
-        block = _Block(factory, signature, bound, bool(parts))
-        recipe = signature.record(build, bound)
-        update = Update(recipe, block.update, parts, hasattr(factory, "wide_updates"))
-        return GradientTransformation(Init(recipe, block.init, parts), update)
+        block = Block(
+            factory, signature, bound, lambda: signature.record(build, bound), bool(parts)
+        )
+        wide = hasattr(factory, "wide_updates")
+        update = Update(block.recipe, block.update, parts, block.fit, wide=wide)
+        return GradientTransformation(Init(block.recipe, block.init, parts), update)
 
     build.__signature__ = signature.shown(GradientTransformation)  # type: ignore[attr-defined]
     register(build)
@@ -193,21 +186,15 @@ def call_behind(tx: optax.GradientTransformation) -> tuple[dict[str, Any], dict[
 
     Of a transformation it is its own call. Optax's have none.
     """
-    block = _block_of(tx)
+    block = block_of(tx)
     return ({}, {}) if block is None else (dict(block.bound.arguments), block.live)
-
-
-def _block_of(tx: Any) -> "_Block | None":
-    """The body of a `@transformation` behind a transformation; None behind Optax's."""
-    block = getattr(getattr(tx.init, "function", None), "__self__", None)
-    return block if isinstance(block, _Block) else None
 
 
 def _buffers_inside(tx: Any) -> Callable[[], tuple[str, ...]]:
     """The names of all buffers of a transformation that have a dtype of their own."""
 
     def names() -> tuple[str, ...]:
-        blocks = [block for part in inside(tx) if (block := _block_of(part)) is not None]
+        blocks = [block for part in inside(tx) if (block := block_of(part)) is not None]
         return tuple(dict.fromkeys(name for block in blocks for name in block.buffers()))
 
     return names
@@ -215,7 +202,7 @@ def _buffers_inside(tx: Any) -> Callable[[], tuple[str, ...]]:
 
 def opened(tx: optax.GradientTransformation) -> optax.GradientTransformation:
     """What the factory of an optimizer returned; any other transformation as it is."""
-    block = _block_of(tx)
+    block = block_of(tx)
     function: Any = None if block is None else tx.recipe.factory.__wrapped__
     if block is None or block.factory is function:
         return tx
@@ -223,145 +210,3 @@ def opened(tx: optax.GradientTransformation) -> optax.GradientTransformation:
         function, tx.recipe.arguments
     )
     return inner
-
-
-def _has_no_number_yet(value: Any) -> bool:
-    return callable(value) or isinstance(value, hyperparams.Feedback)
-
-
-def _is_transformation(x: Any) -> bool:
-    return isinstance(x, optax.GradientTransformation)
-
-
-class _Block:
-    """A factory's body, run with the current values of its hyperparameters."""
-
-    def __init__(
-        self,
-        factory: Callable[..., Any],
-        signature: Signature,
-        bound: inspect.BoundArguments,
-        is_wrapper: bool,
-    ) -> None:
-        self.factory = factory
-        self.name = signature.name
-        self.bound = bound
-        self.is_wrapper = is_wrapper
-        self.stored = signature.stored
-        self.live = hyperparams.live_arguments(signature.rules, bound.arguments)
-        self.weighing = hyperparams.weighing(signature.rules, self.live)
-        signature.keep_own(bound, self.buffers)
-        known = {
-            name: value.value if isinstance(value, hyperparams.Tunable) else value
-            for name, value in self.live.items()
-        }
-        # A schedule has no number before the first step: its body is run, and checked, then.
-        self.body = None if any(map(_has_no_number_yet, known.values())) else self.run(known)
-
-    def run(self, values: dict[str, Any]) -> "_Body":
-        dtypes = self.bound.arguments.get(self.stored) if self.stored else None
-        if self.stored and isinstance(dtypes, dict):
-            init, update = self.body_of({**values, self.stored: None})
-            init = buffers.mixed(self.init_with(values), dtypes)
-        else:
-            init, update = self.body_of(values)
-        return _Body(init, update, needs_of(update))
-
-    def body_of(self, values: dict[str, Any]) -> InitUpdate:
-        bound = inspect.BoundArguments(
-            self.bound.signature,
-            {**self.bound.arguments, **values},
-        )
-        with check.calling(f"{self.name}(...)"):
-            pair: InitUpdate = self.factory(*bound.args, **bound.kwargs)
-        return pair
-
-    def init_with(self, values: dict[str, Any]) -> Callable[[Any], Callable[[Params], State]]:
-        """The body's `init` by the dtype of all buffers."""
-        return lambda dtype: self.body_of({**values, str(self.stored): dtype})[0]
-
-    def buffers(self) -> tuple[str, ...]:
-        """The names of the buffers that may have a dtype of their own."""
-        if self.stored is None:
-            return ()
-        state = hyperparams.start(self.live, self.weighing)
-        return buffers.names_of(self.init_with({**state.hyperparams, **state.tunables}))
-
-    def init(self, params: Params) -> State:
-        if not self.is_wrapper:
-            tree.require_trainable(f"{self.name}.init(params)", params)
-        with check.calling(f"{self.name}(...).init"):
-            if not self.live:
-                assert self.body is not None
-                return self.body.init(params)
-            state = hyperparams.start(self.live, self.weighing)
-            body = self.run({**state.hyperparams, **state.tunables})
-            return state._replace(inner_state=body.init(params))
-
-    def update(
-        self, updates: Updates, state: State, params: Params = None, **extra: Any
-    ) -> tuple[Updates, State]:
-        if not self.live:
-            assert self.body is not None
-            return self.call(self.body, updates, state, params, extra)
-        self.require_own(state)
-        self.require_extra(hyperparams.required_extra(self.live), extra)
-        values, after = hyperparams.step(self.live, state, extra)
-        updates, inner = self.call(self.run(values), updates, state.inner_state, params, extra)
-        return updates, after._replace(inner_state=inner)
-
-    def require_own(self, state: State) -> None:
-        if isinstance(state, HyperparamsState):
-            names = {*state.hyperparams, *state.tunables}
-            owned = {name for name, v in self.live.items() if isinstance(v, hyperparams.Tunable)}
-            if names == set(self.live) and owned == set(state.tunables):
-                return
-            raise TypeError(
-                f"`{self.name}(...).update` was given a state of other live hyperparameters: "
-                f"{_listed(names, state.tunables)}, not {_listed(self.live, owned)}. {WAY_OUT}"
-            )
-        refuse_state(f"{self.name}(...).update", state, HyperparamsState.__name__)
-
-    def require_extra(self, names: tuple[str, ...], extra: dict[str, Any]) -> None:
-        missing = [name for name in names if extra.get(name) is None]
-        if missing:
-            given = ", ".join(f"{name}=..." for name in missing)
-            raise TypeError(
-                f"`{self.name}` needs {' and '.join(f'`{name}`' for name in missing)}: "
-                f"call `update(updates, state, params, {given})`; in the place of the method of "
-                f"Flax's `TrainState`, which passes none, `apply_gradients(state, grads, {given})`."
-            )
-
-    def call(
-        self, body: "_Body", updates: Updates, state: State, params: Params, extra: dict[str, Any]
-    ) -> tuple[Updates, State]:
-        needs = body.needs
-        if needs.state is not None and not isinstance(state, needs.state):
-            expected = str(getattr(needs.state, "__name__", needs.state))
-            refuse_state(f"{self.name}(...).update", state, expected)
-        if needs.params_required and params is None:
-            raise ValueError(
-                f"`{self.name}` reads the parameters: call `update(updates, state, params)`."
-            )
-        self.require_extra(needs.required, extra)
-        if not needs.everything:
-            extra = {name: value for name, value in extra.items() if name in needs.accepted}
-        with check.calling(f"{self.name}(...).update"):
-            if needs.params:
-                return body.update(updates, state, params, **extra)
-            return body.update(updates, state, **extra)
-
-
-def _listed(names: Iterable[str], owned: Iterable[str]) -> str:
-    """Live hyperparameters by name, and which of them are tunables."""
-    return ", ".join(
-        f"`{name}` (tunable)" if name in {*owned} else f"`{name}`" for name in sorted(names)
-    )
-
-
-class _Body(NamedTuple):
-    """What a factory returned, and what its update needs."""
-
-    init: Callable[[Params], State]
-    update: Callable[..., Any]
-    needs: Needs

@@ -3,8 +3,9 @@
 from typing import Any, NoReturn
 
 WAY_OUT = (
-    "Its state is made by its own `init`; `transfer_state(old_state, tx, params)` makes it from "
-    "that of another chain, of Optax, or one that was restored without its types."
+    "Its state is made by its own `init`, from the parameters that the gradients are of; "
+    "`transfer_state(old_state, tx, params)` makes it from that of other arguments, of another "
+    "chain, of Optax, or one that was restored without its types."
 )
 
 

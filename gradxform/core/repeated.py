@@ -6,7 +6,9 @@ them, and a function of some leaves, which calls it for each, is called for some
 inlines all of it, and compiles the program that it would have compiled.
 """
 
-from collections.abc import Callable, Hashable
+import contextlib
+from collections.abc import Callable, Hashable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import jax
@@ -100,3 +102,26 @@ def _opened(tree: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
         return jax.tree.unflatten(structure, filled)
 
     return [leaves[i] for i in places], closed
+
+
+_MADE: ContextVar[dict[Any, jax.Array] | None] = ContextVar("made", default=None)
+
+
+@contextlib.contextmanager
+def only_types() -> Iterator[None]:
+    """While it lasts, nothing but the types of new arrays counts: those of one type may be one."""
+    token = _MADE.set({})
+    try:
+        yield
+    finally:
+        _MADE.reset(token)
+
+
+def new_array(kind: Hashable, make: Callable[[], jax.Array]) -> jax.Array:
+    """What `make` makes, which is of this type: shape and dtype."""
+    made = _MADE.get()
+    if made is None:
+        return make()
+    if kind not in made:
+        made[kind] = make()
+    return made[kind]

@@ -18,7 +18,7 @@ import numpy as np
 from jax.tree_util import keystr, tree_flatten_with_path
 
 from . import check, mesh, numerics
-from .repeated import each
+from .repeated import each, new_array
 
 
 def lift(
@@ -58,8 +58,7 @@ def lift(
         if g is None or not use:
             results[index] = (widen(g), *mine)
             continue
-        if any(jnp.shape(g) != jnp.shape(b) for b in mine if isinstance(b, jax.Array | np.ndarray)):
-            raise check.Refusal(_misshapen(updates, columns, index))
+        _require_shapes(updates, index, g, [(p, _PARAMS), *((b, _STATE) for b in mine)])
         given[index] = _Leaf(g, mine, p, {name: column[index] for name, column in beside.items()})
 
     def one(leaf: _Leaf, scalars: dict[str, Any]) -> Any:
@@ -187,12 +186,46 @@ def zeros_like(params: Any, dtype: Any = None, *, real: bool = False, fill: Any 
             own = jnp.promote_types(dtype, "complex64") if is_complex else jnp.dtype(dtype)
         if check.is_traced(p):
             # Under `jit`, `full_like` forgets the sharding; a value computed from `p` follows it.
-            return numerics.filled_like(p.real if real else p, 0).astype(own) + jnp.asarray(
-                fill, own
-            )
+            def follow() -> jax.Array:
+                return numerics.filled_like(p.real if real else p, 0).astype(own) + jnp.asarray(
+                    fill, own
+                )
+
+            return new_array((p.shape, own), follow)
         return jnp.full_like(p, fill, own)
 
     return jax.tree.map(one, params)
+
+
+def as_arrays(state: Any) -> Any:
+    """A tree of arrays, also where a state has Python's or NumPy's numbers."""
+
+    def one(x: Any) -> jax.Array:
+        return x if isinstance(x, jax.Array) else jnp.array(x, jnp.result_type(x))
+
+    return jax.tree.map(one, state)
+
+
+def typed_like(old: Any, new: Any) -> Any:
+    """`new` in the dtypes of `old`, so that two branches of a program return the same types.
+
+    A transformation of Optax's may return others than it was given, or Python's numbers.
+    """
+    before: Any = jax.tree.structure(old)
+    after: Any = jax.tree.structure(new)
+    check.require(
+        before == after,
+        "the inner transformation returned a tree of another structure than it was given: "
+        f"{check.brief(after)} for {check.brief(before)}.",
+    )
+
+    def one(o: Any, n: Any) -> Any:
+        dtype = _dtype(o)
+        if isinstance(n, jax.Array) and n.dtype == dtype:
+            return n
+        return jnp.asarray(n).astype(dtype)
+
+    return jax.tree.map(one, old, new)
 
 
 def unboxed(tree: Any) -> Any:
@@ -247,16 +280,16 @@ def _untrainable(call: str, path: Any, leaf: Any) -> str:
 def paired(updates: Any, params: Any) -> tuple[list[Any], list[Any], Any]:
     """The arrays of `updates` and `params` side by side, `None` for absent ones; the structure."""
     leaves, structure = _flatten(updates)
-    return leaves, _column(structure, updates, params, _PARAMS), structure
+    return leaves, _owners(structure, updates, params), structure
 
 
 def require_matching(updates: Any, params: Any) -> None:
     """Raise a `Refusal` where `updates` are not gradients of `params`, by path, with both."""
     leaves, structure = _flatten(updates)
     owners = _column(structure, updates, params, _PARAMS)
-    for index, (g, p) in enumerate(zip(leaves, owners, strict=True)):
-        if g is not None and np.shape(g) != np.shape(p):
-            raise check.Refusal(_misshapen(updates, [owners], index, _PARAMS))
+    for index, g in enumerate(leaves):
+        if g is not None:
+            _require_shapes(updates, index, g, [(owners[index], _PARAMS)])
 
 
 _PARAMS = "the parameters"
@@ -287,13 +320,16 @@ def _column(structure: Any, updates: Any, other: Any, what: str) -> list[Any]:
     raise check.Refusal(_misfit(updates, other, what))
 
 
-def _misshapen(updates: Any, columns: list[list[Any]], index: int, what: str = _STATE) -> str:
-    path, g = tree_flatten_with_path(updates, is_leaf=_is_none)[0][index]
-    other = next(c[index] for c in columns if jnp.shape(c[index]) != jnp.shape(g))
-    return (
-        f"{_leaf_name(path)} is {describe(g)} among the gradients and "
-        f"{describe(other)} in {what}. {_CAUSE}"
-    )
+def _require_shapes(updates: Any, index: int, g: Any, others: list[tuple[Any, str]]) -> None:
+    """Refuse a leaf `g` of the updates whose shape is not that of its parameter or its buffers."""
+    for x, what in others:
+        is_array = isinstance(x, jax.Array | np.ndarray | np.generic | float | complex)
+        if is_array and np.shape(g) != np.shape(x):
+            path, _ = tree_flatten_with_path(updates, is_leaf=_is_none)[0][index]
+            raise check.Refusal(
+                f"{_leaf_name(path)} is {describe(g)} among the gradients and {describe(x)} in "
+                f"{what}. {_CAUSE}"
+            )
 
 
 def _misses(updates: Any, column: list[Any]) -> bool:

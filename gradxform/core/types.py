@@ -80,21 +80,28 @@ class Update(_Function):
     """`update(updates, state, params=None, **extra) -> (updates, state)`.
 
     Attributes:
+      fit: from a state and the parameters to the state in arrays; it refuses what does not fit.
       wide: whether the updates stay in at least float32, because the transformation or one of
         those inside says so.
+      mixed: whether a foreign transformation is inside. What comes to it may be of other shapes
+        than the parameters, such as a gradient for each example.
     """
 
-    __slots__ = ("wide",)
+    __slots__ = ("fit", "mixed", "wide")
 
     def __init__(
         self,
         recipe: Recipe,
         function: Callable[..., Any],
         parts: tuple[optax.GradientTransformation, ...],
+        fit: Callable[[State, Params], State],
+        *,
         wide: bool = False,
     ) -> None:
         super().__init__(recipe, function, parts)
+        self.fit = fit
         self.wide = wide or any(getattr(part.update, "wide", False) for part in parts)
+        self.mixed = any(map(is_mixed, parts))
 
     def __call__(
         self, updates: Updates, state: State, params: Params = None, **extra: Any
@@ -117,15 +124,15 @@ class Update(_Function):
     def _step(
         self, updates: Updates, state: State, params: Params, extra: dict[str, Any]
     ) -> tuple[Updates, State]:
-        if params is not None:
-            with check.calling(f"{self.recipe.name}(...).update"):
+        with check.calling(f"{self.recipe.name}(...).update"):
+            if params is not None and not self.mixed:
                 tree.require_matching(updates, params)
-        wide, state = self.function(updates, state, params, **extra)
-        return self.finished(wide, updates, params), state
-
-    def finished(self, wide: Updates, updates: Updates, params: Params) -> Updates:
-        """What `function` returned, as a call returns it."""
-        return tree.narrow(wide, updates, params, at_least_float32=self.wide)
+            if params is not None:
+                state = self.fit(state, params)
+            wide, state = self.function(updates, state, params, **extra)
+            if params is not None and self.mixed:
+                tree.require_matching(wide, params)
+        return tree.narrow(wide, updates, params, at_least_float32=self.wide), state
 
     def __repr__(self) -> str:
         return f"{self.recipe!r}.update"
@@ -186,6 +193,11 @@ class TransformationRule:
         """The transformation as it is."""
         require_transformation(call, f"`{name}`", value)
         return value
+
+
+def is_mixed(tx: optax.GradientTransformation) -> bool:
+    """Whether a transformation is foreign, or one of those inside it is."""
+    return bool(getattr(tx.update, "mixed", True))
 
 
 def inside(tx: Any) -> Iterator[Any]:

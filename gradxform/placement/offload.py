@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ..core import check
+from ..core import check, tree
 from ..core.arguments import Transformation
 from ..core.factory import transformation
 from ..core.types import InitUpdate, Params, State, Updates, update_wide
@@ -64,7 +64,7 @@ def _moved(state: State, space: Any) -> State:
         is_key = jnp.issubdtype(x.dtype, jax.dtypes.extended)
         return x if x.ndim == 0 or is_key else jax.device_put(x, space)
 
-    return jax.tree.map(one, state)
+    return jax.tree.map(one, tree.as_arrays(state))
 
 
 def _require_pinned_memory() -> None:

@@ -77,8 +77,9 @@ def accumulate(
       inner: what is applied to the mean, usually a complete optimizer. The mean comes to it in at
         least float32, whatever the gradients are; optax rounds it back to them first.
       every: k, the number of micro-batches in a window, or a function of the number of updates
-        emitted so far, which is asked when a window begins. Its value is rounded down, and is 1
-        where it is below. With `every=1` there is no accumulator and no branch.
+        emitted so far. Its value is rounded down, and is 1 where it is below. A window that is
+        open when a run goes on with another `every` ends by the new one. With `every=1` there
+        is no accumulator and no branch.
       reduction: "mean", or "sum" where the losses are sums over their examples.
       on_nonfinite: what a micro-batch does whose gradient, or whose sum of squares, is infinite or
         NaN. "propagate" adds it to the rest. "skip" leaves it out as if its weight were 0, and
@@ -141,7 +142,8 @@ def accumulate(
             )
 
         begins = state.mini_step == 0
-        length = jnp.where(begins, window.length_of(every, state.gradient_step), state.every)
+        # Not that of the state: a run may go on with another `every` in the midst of a window.
+        length = window.length_of(every, state.gradient_step)
         mini_step = numerics.increment(state.mini_step)
         ends = mini_step >= length if emit is None else (mini_step >= length) | emit
         total, _ = window.added(
@@ -171,16 +173,17 @@ def accumulate(
             if w is not None and mean:
                 given["weight"] = total  # of this mean, for a window inside
             new, after = update_wide(inner, sums, inner_state, params, **given)
-            return _typed_like(sums, new), _typed_like(inner_state, after)
+            return tree.typed_like(sums, new), tree.typed_like(inner_state, after)
 
         def kept(sums: Updates, inner_state: State) -> tuple[Updates, State]:
             return sums, inner_state
 
+        before = tree.as_arrays(state.inner_state)
         if _is_first(state):
-            jax.eval_shape(emitted, sums, state.inner_state)  # what `inner` lacks, it says now
+            jax.eval_shape(emitted, sums, before)  # what `inner` lacks, it says now
         # The update is returned in the place of the sum. The sum's buffer is then changed in place
         # and serves the update too; otherwise XLA copies it, and everything else in both branches.
-        either, inner_state = when(due, emitted, kept, sums, state.inner_state)
+        either, inner_state = when(due, emitted, kept, sums, before)
         if single:
             new, acc_grads = tree.lift(window.update_of, either, due=due), None
         else:
@@ -249,15 +252,3 @@ def _is_first(state: AccumulateState) -> bool:
     if any(check.is_traced(x) or not jnp.asarray(x).is_fully_addressable for x in counts):
         return False
     return all(int(x) == 0 for x in counts)
-
-
-def _typed_like(old: Any, new: Any) -> Any:
-    """`new` in the dtypes of `old`, so that both branches return the same types."""
-    structures: list[Any] = [jax.tree.structure(x) for x in (old, new)]
-    before, after = structures
-    check.require(
-        before == after,
-        "the inner transformation returned a tree of another structure than it was given: "
-        f"{check.brief(after)} for {check.brief(before)}.",
-    )
-    return jax.tree.map(lambda o, n: n if n.dtype == o.dtype else n.astype(o.dtype), old, new)

@@ -88,6 +88,7 @@ def bucket(inner: Transformation, max_size: Size = 4096) -> InitUpdate:
     def update(
         updates: Updates, state: State, params: Params, **extra: Any
     ) -> tuple[Updates, State]:
+        tree.require_matching(updates, params)
         # In the bare structure, which the state has had since `init`.
         bare = tree.unboxed(params)
         grads, owners, structure = tree.paired(tree.unboxed(updates), bare)

@@ -1,17 +1,18 @@
 """Transformations one after the other: the output of each is the input of the next."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import optax
 
-from ..core import check, position
+from ..core import check, position, tree
 from ..core.factory import transformation
-from ..core.foreign import WAY_OUT, way_out
 from ..core.types import (
     InitUpdate,
     Params,
     State,
     Updates,
+    is_mixed,
     require_transformation,
     update_wide,
 )
@@ -40,9 +41,9 @@ def chain(*transformations: optax.GradientTransformation) -> InitUpdate:
     def update(
         updates: Updates, state: State, params: Params = None, **extra: Any
     ) -> tuple[Updates, State]:
-        _require_length("chain", state, len(transformations), tuple)
         states = []
-        for tx, inner in zip(transformations, state, strict=True):
+        for index, (tx, inner) in enumerate(zip(transformations, state, strict=True)):
+            _require_matching(transformations[:index], tx, updates, params)
             updates, new = update_wide(tx, updates, inner, params, **extra)
             states.append(new)
         return updates, tuple(states)
@@ -104,27 +105,17 @@ def named_chain(*transformations: _Pair) -> InitUpdate:
     def update(
         updates: Updates, state: State, params: Params = None, **extra: Any
     ) -> tuple[Updates, State]:
-        _require_length("named_chain", state, len(transformations), dict)
-        unknown = sorted({*state} ^ {name for name, _ in transformations})
-        check.require(
-            not unknown,
-            f"the state and the chain differ in the names {', '.join(f'`{n}`' for n in unknown)}. "
-            f"{WAY_OUT}",
-        )
         states = {}
-        for name, tx in transformations:
+        links = [tx for _, tx in transformations]
+        for index, (name, tx) in enumerate(transformations):
+            _require_matching(links[:index], tx, updates, params)
             updates, states[name] = update_wide(tx, updates, state[name], params, **extra)
         return updates, states
 
     return init, update
 
 
-def _require_length(call: str, state: Any, length: int, kind: type) -> None:
-    # The state of a block is a tuple, too: a named one.
-    is_chain = isinstance(state, kind) and not hasattr(state, "_fields")
-    if not is_chain or len(state) != length:
-        found = f"{len(state)} states" if is_chain else type(state).__name__
-        raise ValueError(
-            f"`{call}(...).update`: {length} links need {length} states; got {found}. "
-            f"{way_out(state)}"
-        )
+def _require_matching(before: Sequence[Any], tx: Any, updates: Updates, params: Params) -> None:
+    """Refuse what a foreign link returned where it fits no parameters, before the next one."""
+    if before and is_mixed(before[-1]) and not is_mixed(tx) and params is not None:
+        tree.require_matching(updates, params)

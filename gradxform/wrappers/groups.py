@@ -18,7 +18,6 @@ import jax.numpy as jnp
 from ..core import check, position, tree
 from ..core.arguments import Mask, Transformation
 from ..core.factory import transformation
-from ..core.foreign import WAY_OUT, refuse_state
 from ..core.mask import kept, mask_tree, merged
 from ..core.types import InitUpdate, Params, State, Updates, leaf_wise, update_wide
 from .group_rules import DEFAULT, GroupsRule, assign
@@ -58,7 +57,7 @@ def masked(inner: Transformation, mask: Mask) -> InitUpdate:
         updates: Updates, state: State, params: Params = None, **extra: Any
     ) -> tuple[Updates, State]:
         chosen = mask_tree("masked", mask, updates if params is None else params)
-        return _inside(inner, chosen, updates, state, params, extra, outside=tree.widen)
+        return _inside(inner, chosen, updates, state, params, extra, outside=_as_it_came)
 
     return init, update
 
@@ -142,14 +141,6 @@ def partition(groups: _Groups, default: Transformation | None = None) -> InitUpd
     def update(
         updates: Updates, state: State, params: Params = None, **extra: Any
     ) -> tuple[Updates, State]:
-        if not isinstance(state, dict):
-            refuse_state("partition(...).update", state, "dict")
-        differing = {*state} ^ {*transformations}
-        check.require(
-            not differing,
-            "the state and the groups differ in the names "
-            f"{', '.join(f'`{name}`' for name in sorted(differing))}. {WAY_OUT}",
-        )
         chosen = assign(masks, updates if params is None else params, default is not None)
         result, states = updates, {}
         for name, tx in transformations.items():
@@ -166,8 +157,14 @@ def _others(call: str, mask: Any, params: Params) -> Any:
     return jax.tree.map(lambda use: not use, mask_tree(call, mask, params))
 
 
-def _nothing(g: Any) -> Any:
-    return None if g is None else jnp.zeros_like(tree.widen(g))
+def _as_it_came(g: Any, p: Any) -> Any:
+    del p
+    return tree.widen(g)
+
+
+def _nothing(g: Any, p: Any) -> Any:
+    # Like the parameter, as an update is: there may be a gradient for each example.
+    return None if g is None else jnp.zeros_like(tree.widen(g if p is None else p))
 
 
 def _inside(
@@ -177,9 +174,9 @@ def _inside(
     state: State,
     params: Params,
     extra: dict[str, Any],
-    outside: Callable[[Any], Any] | None,
+    outside: Callable[[Any, Any], Any] | None,
 ) -> tuple[Updates, State]:
-    """The update of `inner` on its part; elsewhere what `outside` makes of the updates, if given.
+    """The update of `inner` on its part; elsewhere what `outside` makes of the rest, if given.
 
     Where it is not given, the places of the others are left empty.
     """
@@ -190,7 +187,8 @@ def _inside(
     new, state = update_wide(inner, kept(chosen, updates), state, part, **seen)
     if outside is None:
         return new, state
-    rest = jax.tree.map(outside, updates, is_leaf=lambda x: x is None)
+    leaves, owners, structure = tree.paired(updates, params)
+    rest = jax.tree.unflatten(structure, list(map(outside, leaves, owners)))
     return merged(chosen, new, rest), state
 
 

@@ -14,7 +14,7 @@ from jax import Array
 
 from ..core import check, numerics, tree
 from ..core.branch import when
-from ..core.types import Params, State, Updates, inside, update_wide
+from ..core.types import Params, State, Updates, inside, is_mixed, update_wide
 
 
 def finite_extra(extra: dict[str, Any]) -> Array:
@@ -46,12 +46,14 @@ def step_if(
     def work(state: State) -> tuple[Updates, State]:
         given = updates if scale is None else scaled(updates, scale)
         new, after = update_wide(inner, given, state, params, **extra)
-        return _finished(new, updates, params), jax.tree.map(_typed_like, after, state)
+        return _finished(new, updates, params), tree.typed_like(state, after)
 
     def otherwise(state: State) -> tuple[Updates, State]:
-        return _finished(jax.tree.map(_zero, updates), updates, params), state
+        # A foreign link may be given a gradient for each example, and the update has none.
+        like = jax.eval_shape(work, state)[0] if is_mixed(inner) else updates
+        return _finished(jax.tree.map(_zero, updates, like), updates, params), state
 
-    return when(taken, work, otherwise, state)
+    return when(taken, work, otherwise, tree.as_arrays(state))
 
 
 def scaled(updates: Updates, scale: Array) -> Updates:
@@ -80,13 +82,10 @@ def _finished(update: Updates, updates: Updates, params: Params) -> Updates:
     return tree.narrow(update, updates, params, at_least_float32=True)
 
 
-def _zero(g: Any) -> Array:
+def _zero(g: Any, like: Any) -> Array:
+    if jnp.shape(g) != jnp.shape(like):
+        return jnp.zeros(like.shape, like.dtype)
     return numerics.filled_like(jnp.asarray(g), 0)
-
-
-def _typed_like(new: Any, old: Any) -> Any:
-    # A transformation of Optax's may return another dtype than it was given.
-    return new if new.dtype == old.dtype else new.astype(old.dtype)
 
 
 def _factory(tx: Any) -> Any:
