@@ -1,5 +1,6 @@
 """What each rule of `diagnose` sees, and what it leaves alone."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -63,9 +64,6 @@ FIRES = {
     ],
     "clipping_of_scaled_gradients": [
         (gx.chain(CLIP, gx.dynamic_loss_scale(ADAMW)), {}, PARAMS),
-    ],
-    "change_behind_master_weights": [
-        (gx.chain(gx.master_weights(ADAMW), gx.scale(0.5)), {}, NARROW),
     ],
     "learning_rate_is_zero": [
         (gx.sgd(0.0), {}, PARAMS),
@@ -137,6 +135,19 @@ FIRES = {
     "updates_below_half_a_digit": [
         (gx.adam(1e-3), {}, NARROW),
         (gx.lion(gx.cosine_decay(2e-3, 100)), {}, {"w": np.ones((8, 8), jnp.bfloat16)}),
+    ],
+    "sums_in_16_bit": [
+        (gx.adagrad(0.1, state_dtype="bfloat16"), {}, PARAMS),
+        (gx.sm3(0.1, state_dtype="float16"), {}, PARAMS),
+    ],
+    "distance_moments_in_float16": [
+        (gx.prodigy(state_dtype="float16"), {}, PARAMS),
+        (gx.dadapt_adamw(state_dtype="float16"), {}, PARAMS),
+    ],
+    "distance_that_rounds_away": [
+        (gx.dog(), {}, NARROW),
+        (gx.dowg(), {}, NARROW),
+        (gx.prodigy(), {}, {"w": jax.ShapeDtypeStruct((4, 4), jnp.float16)}),
     ],
     "state_over_memory_budget": [(gx.adam(1e-3), {"memory_budget": 8 * 152}, PARAMS)],
 }

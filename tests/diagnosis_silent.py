@@ -67,7 +67,6 @@ SILENT = {
     "clipping_of_scaled_gradients": [
         (gx.dynamic_loss_scale(gx.chain(CLIP, ADAMW)), {}, PARAMS),
     ],
-    "change_behind_master_weights": [(gx.master_weights(gx.chain(CLIP, ADAMW)), {}, NARROW)],
     "learning_rate_is_zero": [(gx.sgd(gx.warmup(0.1, 10)), {}, PARAMS)],
     "no_warmup": [
         (gx.adamw(WARM), {"model": "transformer"}, PARAMS),
@@ -172,6 +171,19 @@ SILENT = {
         (gx.adam(1e-3), {}, {"w": jnp.full((8, 8), 0.1, jnp.bfloat16)}),
         (gx.sgd(1e-3), {}, NARROW),
         (gx.adam(1e-3), {}, PARAMS),
+    ],
+    "sums_in_16_bit": [
+        (gx.adagrad(0.1), {}, NARROW),
+        (gx.adam(1e-3, state_dtype="bfloat16"), {}, PARAMS),
+    ],
+    "distance_moments_in_float16": [
+        (gx.prodigy(state_dtype="bfloat16"), {}, PARAMS),
+        (gx.adam(1e-3, state_dtype="float16"), {}, PARAMS),
+    ],
+    "distance_that_rounds_away": [
+        (gx.dog(), {}, PARAMS),
+        (gx.master_weights(gx.prodigy()), {}, NARROW),
+        (gx.dog(), {}, {"w": jnp.zeros((4, 4), jnp.bfloat16)}),
     ],
     "state_over_memory_budget": [
         (gx.adam(1e-3), {"memory_budget": 10_000}, PARAMS),

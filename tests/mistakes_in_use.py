@@ -160,7 +160,7 @@ TRAINING: dict[str, Mistake] = {
         params_used_again, ValueError, ["`params['b']` is gone", "pass a copy"]
     ),
     "a state used elsewhere": Mistake(
-        state_used_elsewhere, RuntimeError, ["deleted", "go on with what it returned"]
+        state_used_elsewhere, Exception, ["deleted", "go on with what it returned"]
     ),
     "parameters as gradients": Mistake(
         parameters_as_gradients,

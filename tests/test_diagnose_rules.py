@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from diagnosis_fires import FIRES, PARAMS
 from diagnosis_silent import SILENT
+from orders import DIAGNOSED
 
 import gradxform as gx
 
@@ -14,13 +15,20 @@ def found(tx, keywords, params):
     return {finding.rule for finding in gx.diagnose(tx, params, **keywords)}
 
 
-@pytest.mark.parametrize("rule", gx.DIAGNOSIS_RULES)
+ORDERS = {order.held_by for order in DIAGNOSED.values()}  # see `test_orders`
+
+
+def test_each_rule_has_its_cases():
+    assert FIRES.keys() | ORDERS == SILENT.keys() | ORDERS == gx.DIAGNOSIS_RULES.keys()
+
+
+@pytest.mark.parametrize("rule", FIRES)
 def test_each_rule_fires(rule):
     for case in FIRES[rule]:
         assert rule in found(*case), case[0]
 
 
-@pytest.mark.parametrize("rule", gx.DIAGNOSIS_RULES)
+@pytest.mark.parametrize("rule", SILENT)
 def test_each_rule_stays_silent(rule):
     for case in SILENT[rule]:
         assert rule not in found(*case), case[0]

@@ -197,7 +197,7 @@ REFUSED = {
     ),
     "an argument by name": (
         lambda: gx.accumulated_value_and_grad(loss_fn, 4)(PARAMS, batch=BATCH),
-        "the options name the positional argument 1; the call has 1",
+        "here 1, and the call has 1 by position and `batch` by keyword",
     ),
     "no aux": (
         lambda: call(has_aux=True),

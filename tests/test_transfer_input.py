@@ -77,7 +77,7 @@ REFUSED = {
     "arguments in another order": (
         lambda: gx.transfer_state(TX, OLD, PARAMS),
         TypeError,
-        ["`transfer_state(...)`", "`tx`", "gradient transformation"],
+        ["`transfer_state(old_state, tx, params)`", "`tx`", "gradient transformation"],
     ),
     "a step that is none": (
         lambda: gx.transfer_state(OLD, TX, PARAMS, step=1.5),

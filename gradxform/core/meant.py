@@ -91,9 +91,10 @@ GIVEN_AWAY = (
 )
 
 
-def note_deleted(error: RuntimeError) -> None:
+def note_deleted(error: Exception) -> None:
     """Say with an error of JAX about an array that is gone how it came to that."""
-    if "has been deleted" in str(error) and GIVEN_AWAY not in getattr(error, "__notes__", ()):
+    gone = "has been deleted" in str(error) or "deleted or donated" in str(error)
+    if gone and GIVEN_AWAY not in getattr(error, "__notes__", ()):
         error.add_note(GIVEN_AWAY)
 
 

@@ -112,9 +112,10 @@ class Update(_Function):
         """
         try:
             return self._step(updates, state, params, extra)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError) as error:
             wrong = meant.misplaced(updates, state, params)
             if not wrong:
+                meant.note_deleted(error)
                 raise
             raise TypeError(f"`{self.recipe.name}(...).update`: {wrong}") from None
         except RuntimeError as error:
@@ -227,6 +228,32 @@ def leaf_wise(factory: Factory) -> Factory:
     """
     factory.__dict__["leaf_wise"] = True
     return factory
+
+
+def declares(**marks: str) -> Callable[[Factory], Factory]:
+    """Declare what a wrapper does with updates, with the reason; it goes below the decorator.
+
+    What each mark means, and who reads it:
+
+      - `final`: why its updates must reach the parameters as they are (`diagnose`);
+      - `sets`: its updates lead to parameters that it keeps itself, so that another wrapper that
+        does so cannot be around it;
+      - `gathers`: it gathers updates over several calls, given by its argument `every`;
+      - `elsewhere`: its state lies where others cannot compute with it.
+    """
+
+    def mark(factory: Factory) -> Factory:
+        factory.__dict__["declared"] = marks
+        return factory
+
+    return mark
+
+
+def declared(tx: Any, mark: str) -> str:
+    """The reason that the factory of a transformation gives for a mark; "" where it has none."""
+    factory = tx.recipe.factory if hasattr(tx, "recipe") else None
+    found: str = getattr(factory, "declared", {}).get(mark, "")
+    return found
 
 
 def no_state(params: Params) -> State:

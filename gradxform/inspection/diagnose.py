@@ -8,7 +8,7 @@ import optax
 
 from ..core import check
 from ..core.types import Params, require_transformation
-from . import rules_numbers, rules_order, rules_recipe, rules_schedule
+from . import rules_numbers, rules_order, rules_recipe, rules_schedule, rules_wrappers
 from .diagnose_context import Context, call_text
 from .findings import Diagnosis, Rule, applied, table
 
@@ -24,7 +24,14 @@ DIAGNOSIS_RULES: Mapping[str, Rule] = MappingProxyType(
         rules_order.l2_under_adaptive_scaling,
         rules_order.clipping_after_preconditioning,
         rules_order.clipping_of_scaled_gradients,
-        rules_order.change_behind_master_weights,
+        rules_order.learning_rate_divided_out,
+        rules_order.multiplier_divided_out,
+        rules_wrappers.change_behind_a_whole_optimizer,
+        rules_wrappers.blocks_outside_of_accumulation,
+        rules_wrappers.gradient_of_the_last_micro_batch,
+        rules_wrappers.blocks_outside_of_a_guard,
+        rules_wrappers.guard_inside_schedule_free,
+        rules_wrappers.decay_inside_cautious,
         rules_schedule.learning_rate_is_zero,
         rules_schedule.no_warmup,
         rules_schedule.warmup_longer_than_run,
@@ -39,6 +46,9 @@ DIAGNOSIS_RULES: Mapping[str, Rule] = MappingProxyType(
         rules_numbers.step_as_long_as_the_weights,
         rules_numbers.epsilon_lost_in_float16,
         rules_numbers.moments_in_16_bit,
+        rules_numbers.sums_in_16_bit,
+        rules_numbers.distance_moments_in_float16,
+        rules_numbers.distance_that_rounds_away,
         rules_numbers.updates_below_half_a_digit,
         rules_numbers.state_over_memory_budget,
     )

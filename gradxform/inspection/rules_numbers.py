@@ -8,13 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core import check, numerics
-from .block_kinds import ADAPTIVE, SIGNS
+from .block_kinds import ADAPTIVE, DISTANCE, SIGNS
 from .diagnose_context import Context, Route
 from .findings import Finding, listing
 
 _MIXED = "Micikevicius et al., 2018, https://arxiv.org/abs/1710.03740"
 # Blocks with a running average of squares under a root, to which `eps` is added.
 _ROOTS = ADAPTIVE - {"scale_by_sophia", "scale_by_factored_rms", "scale_by_sm3"}
+# Blocks with running sums.
+_SUMS = frozenset(("scale_by_cocob", "scale_by_madgrad", "scale_by_rss", "scale_by_sm3"))
 # Arguments that are the decay of a running average.
 _AVERAGES = ("b1", "b2", "b3", "decay", "rho", "momentum", "beta")
 
@@ -51,7 +53,9 @@ def moments_in_16_bit(context: Context) -> Iterator[Finding]:
             dtype, value = _stored(block, name), block.arguments.get(name)
             if dtype is None or jnp.dtype(dtype).itemsize > 2:
                 continue
-            least = 2.0 ** -(_format(dtype).nmant + 2)
+            # A mean of squares is never negative, and its noise is as large as itself.
+            of_squares = block.name in ADAPTIVE and name not in ("b1", "momentum", "beta")
+            least = 2.0 ** -(_format(dtype).nmant + (1 if of_squares else 2))
             curve = None if value is None else context.curve(value, block)
             largest = 0.0 if curve is None else float(np.max(curve.values))
             if 0.0 < 1.0 - largest < least:
@@ -67,6 +71,61 @@ def moments_in_16_bit(context: Context) -> Iterator[Finding]:
                     f"{1.0 - 2 * least:.3g}.",
                     reference=_MIXED,
                 )
+
+
+def sums_in_16_bit(context: Context) -> Iterator[Finding]:
+    """Running sums in 16 bits, which end where a term is below their last digit."""
+    for block in context.blocks:
+        dtype = _stored(block, "")
+        if block.name not in _SUMS or dtype is None or jnp.dtype(dtype).itemsize > 2:
+            continue
+        terms = 2 ** (_format(dtype).nmant + 1)
+        yield Finding(
+            severity="warning",
+            seen=f"{block}: sums in {jnp.dtype(dtype).name}",
+            why=f"A sum of {terms:,} terms of one size stops growing: the next is below half of "
+            "its last digit. From there on the step size no longer falls as it should.",
+            instead="leave `state_dtype` out (float32).",
+            reference=_MIXED,
+        )
+
+
+def distance_moments_in_float16(context: Context) -> Iterator[Finding]:
+    """Moments that are kept times the growth of the step size, which float16 cannot hold."""
+    for block in context.blocks:
+        kept = block.name in ("scale_by_prodigy", "scale_by_dadapt_adam")
+        if kept and _stored(block, "") == jnp.float16:
+            yield Finding(
+                severity="error",
+                seen=f"{block}: moments in float16",
+                why="They are kept times the step size over its start, which grows to about a "
+                f"million: float16 ends at {float(_format(jnp.float16).max):,.0f}. The training "
+                "stands still, or is NaN.",
+                instead='leave `state_dtype` out (float32), or `state_dtype="bfloat16"`.',
+                reference=_MIXED,
+            )
+
+
+def distance_that_rounds_away(context: Context) -> Iterator[Finding]:
+    """A step size measured by a distance that 16-bit parameters never cover."""
+    for route in context.routes:
+        block = next((b for b in route.blocks if b.name in DISTANCE), None)
+        if block is None or block.inside("master_weights"):
+            continue
+        narrow = {path: x for path, x in route.leaves.items() if _is_narrow(x)}
+        moving = [x for x in route.leaves.values() if _is_known(x) and not bool(jnp.all(x == 0))]
+        known = all(_is_known(x) for x in narrow.values())
+        if narrow and (not known or any(_is_narrow(x) for x in moving)):
+            yield Finding(
+                severity="error",
+                seen=f"{block} on 16-bit parameters: {listing(narrow)}",
+                why="The first steps are about a millionth of the parameters and round away: the "
+                "distance from the start stays 0, and the step size what it began with. Nothing "
+                "moves.",
+                instead="`master_weights(tx)` around the optimizer, which trains float32 copies; "
+                "or parameters in float32.",
+                reference=_MIXED,
+            )
 
 
 def updates_below_half_a_digit(context: Context) -> Iterator[Finding]:
@@ -181,7 +240,7 @@ def _is_known(x: Any) -> bool:
 
 
 def _is_narrow(x: Any) -> bool:
-    dtype = jnp.asarray(x).dtype
+    dtype = jnp.result_type(x)
     return bool(jnp.issubdtype(dtype, np.floating) and numerics.wide_dtype(dtype) != dtype)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .block_kinds import ADAPTIVE, CLIPS, DECAYS, SIGNS
-from .diagnose_context import Block, Context, Route, name_of
+from .diagnose_context import Block, Context, Route
 from .findings import Finding, listing
 
 _ADAMW = "Loshchilov & Hutter, 2019, https://arxiv.org/abs/1711.05101"
@@ -157,20 +157,34 @@ def no_learning_rate(context: Context) -> Iterator[Finding]:
             )
 
 
-def change_behind_master_weights(context: Context) -> Iterator[Finding]:
-    """`master_weights` whose result something else changes."""
+def learning_rate_divided_out(context: Context) -> Iterator[Finding]:
+    """A learning rate in front of a division by the size of what comes in."""
     for route in context.routes:
-        inside = [i for i, block in enumerate(route.blocks) if block.inside("master_weights")]
-        for block in route.blocks[inside[-1] + 1 :] if inside else ():
-            if not any(name_of(wrapper) == "master_weights" for wrapper in block.around):
+        rates = [i for i, block in enumerate(route.blocks) if block.name in _RATE]
+        scaling = _last(route, ADAPTIVE | SIGNS)
+        if len(rates) == 1 and scaling > rates[0]:
+            yield Finding(
+                severity="error",
+                seen=f"{route.blocks[rates[0]]} in front of {route.blocks[scaling]}",
+                why="What comes in is divided by its own size, and with it the learning rate: the "
+                "steps are of length 1, whatever the rate is.",
+                instead="put it at the end of the chain.",
+            )
+
+
+def multiplier_divided_out(context: Context) -> Iterator[Finding]:
+    """Layer-wise decay in front of a division by the size of what comes in."""
+    for route in context.routes:
+        scaling = _last(route, ADAPTIVE | SIGNS)
+        for block in route.blocks[:scaling]:
+            if block.name == "layerwise_decay":
                 yield Finding(
                     severity="error",
-                    seen=f"{block} behind `master_weights(...)`",
-                    why="The update of a master is the exact way from one rounded parameter to "
-                    "the next. Changed, it lands elsewhere, and the masters start again from "
-                    "there: small updates are lost as if there were none.",
-                    instead="put `master_weights` around the whole chain.",
-                    reference="Micikevicius et al., 2018, https://arxiv.org/abs/1710.03740",
+                    seen=f"{block} in front of {route.blocks[scaling]}",
+                    why="What comes in is divided by its own size, and with it the multipliers: "
+                    "all layers take steps of one length.",
+                    instead="put it behind the scaling and the weight decay, in front of the "
+                    "learning rate.",
                 )
 
 

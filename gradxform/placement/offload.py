@@ -17,10 +17,11 @@ from jax import Array
 from ..core import check, tree
 from ..core.arguments import Transformation
 from ..core.factory import transformation
-from ..core.types import InitUpdate, Params, State, Updates, update_wide
+from ..core.types import InitUpdate, Params, State, Updates, declares, update_wide
 
 
 @transformation
+@declares(elsewhere="its state lies in the host's memory between steps")
 def offload_to_host(inner: Transformation) -> InitUpdate:
     """Keep the state in pinned host memory between steps, and bring it to the device for each.
 
@@ -30,8 +31,9 @@ def offload_to_host(inner: Transformation) -> InitUpdate:
     the one is a checkpoint of the other. Numbers (counters, hyperparameters) stay on the device.
     It goes around the whole optimizer: what is outside of it must not compute with its state, as
     wrappers do that go back to the state of before, such as `skip_nonfinite` or `accumulate`. They
-    go inside. Donate the state in a jitted step, as ever, or two states are in memory. JAX cannot
-    differentiate a training backwards through arrays in the host's memory.
+    go inside, and refuse to be outside. Donate the state in a jitted step, as ever, or two states
+    are in memory. JAX cannot differentiate a training backwards through arrays in the host's
+    memory.
 
     Args:
       inner: the whole optimizer.

@@ -56,6 +56,7 @@ def scale_by_adopt(
         complex one; None for no bound. The bound is 1 at the first update that moves anything and
         10 after 10,000, so until then it is clipping that decides about rare large gradients.
       state_dtype: dtype of both buffers; by default the parameter's, but at least float32.
+        In 16 bit the mean of squares loses most of what changes it: see `scale_by_adam`.
 
     Returns:
       A transformation with state `ScaleByAdoptState`: 8 bytes a parameter in float32.

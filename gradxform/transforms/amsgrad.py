@@ -62,6 +62,7 @@ def scale_by_amsgrad(
       bias_correction: None as in the paper; "before" divides m_t and v_t by 1 - b^t before the
         maximum, as in optax; "after" divides m_t and v^_t after it, as in torch.
       state_dtype: dtype of the three buffers; by default the parameter's, but at least float32.
+        In 16 bit the mean of squares loses most of what changes it: see `scale_by_adam`.
 
     Returns:
       A transformation with state `ScaleByAmsgradState`: 12 bytes a parameter in float32.

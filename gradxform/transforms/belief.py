@@ -50,6 +50,7 @@ def scale_by_belief(
         of it, as in the paper and its code (optax has a number for each). s_t of a steady gradient
         ends at eps / (1 - b2). A coordinate that has not deviated has update 0 if `eps` is 0.
       state_dtype: dtype of both buffers; by default the parameter's, but at least float32.
+        In 16 bit the mean of squares loses most of what changes it: see `scale_by_adam`.
 
     Returns:
       A transformation with state `ScaleByBeliefState`: 8 bytes a parameter in float32.

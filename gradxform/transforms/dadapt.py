@@ -97,7 +97,7 @@ def scale_by_dadapt_adam(
         sqrt(1 - b2^t) / (1 - b1^t), as optax always does; neither the paper nor the authors do.
       mask: which parameters decay, as in `add_decoupled_weight_decay`.
       state_dtype: dtype of the moments and of s; by default the parameter's, but at least
-        float32.
+        float32. They grow by the growth of d, which float16 cannot hold: they would be NaN.
 
     Returns:
       A transformation with state `ScaleByDadaptAdamState`: 12 bytes a parameter in float32.

@@ -85,6 +85,7 @@ def scale_by_factored_rms(
       min_dim_size_to_factor: the least length of both longest axes; an array with a shorter one
         keeps a number a parameter. torch factors the last two axes of every array.
       state_dtype: dtype of the moments; by default the parameter's, but at least float32.
+        In 16 bit the mean of squares loses most of what changes it: see `scale_by_adam`.
 
     Returns:
       A transformation with state `ScaleByFactoredRmsState`: 4 (n + m) bytes for a large n by m

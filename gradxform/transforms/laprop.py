@@ -49,6 +49,7 @@ def scale_by_laprop(
       eps: added to the root, in units of the gradient. A gradient of zeros adds 0 even if `eps` is
         0.
       state_dtype: dtype of both buffers; by default the parameter's, but at least float32.
+        In 16 bit the mean of squares loses most of what changes it: see `scale_by_adam`.
 
     Returns:
       A transformation with state `ScaleByLapropState`: 8 bytes a parameter in float32.

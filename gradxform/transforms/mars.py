@@ -112,6 +112,7 @@ def scale_by_mars(
       gamma: the strength of the correction; see `reduce_gradient_variance`.
       max_norm: bound on the norm of each array of c_t, or None.
       state_dtype: dtype of the three buffers; by default the parameter's, but at least float32.
+        In 16 bit the mean of squares loses most of what changes it: see `scale_by_adam`.
 
     Returns:
       A transformation with state `ScaleByMarsState`: 12 bytes a parameter in float32.

@@ -135,6 +135,7 @@ def scale_by_momo_adam(
       weight_decay: λ, proximal: each step divides the weights by 1 + learning_rate weight_decay.
       adaptive_lower_bound: whether to estimate the bound along the way, from `lower_bound` up.
       state_dtype: dtype of the averages; by default the parameter's, but at least float32.
+        In 16 bit the mean of squares loses most of what changes it: see `scale_by_adam`.
 
     Returns:
       A transformation with state `ScaleByMomoAdamState`: 8 bytes a parameter in float32.

@@ -107,7 +107,8 @@ def scale_by_prodigy(
         ones does not make the estimate too large.
       mask: which parameters decay, as in `add_decoupled_weight_decay`.
       state_dtype: dtype of the moments and of s; by default the parameter's, but at least
-        float32. The initial parameters keep their own dtype.
+        float32. The initial parameters keep their own dtype. The moments grow by the growth of
+        d, which float16 cannot hold: the training would stand still.
 
     Returns:
       A transformation with state `ScaleByProdigyState`: 16 bytes a parameter in float32.

@@ -66,6 +66,7 @@ def scale_by_radam(
       threshold: the length ρ_t that the average must exceed to be used, at least 4. The paper has
         4 (from step 5 on, at b2 = 0.999); its code, torch and optax have 5 (from step 6 on).
       state_dtype: dtype of both moments; by default the parameter's, but at least float32.
+        In 16 bit the mean of squares loses most of what changes it: see `scale_by_adam`.
 
     Returns:
       A transformation with state `ScaleByRadamState`: 8 bytes a parameter in float32.

@@ -125,6 +125,7 @@ def scale_by_rms(
       initial_accumulator_value: v_0, in squared units of the gradient. TensorFlow's is 1, with
         which the first steps are short; Optax calls it `initial_scale`.
       state_dtype: dtype of the averages; by default the parameter's, but at least float32.
+        In 16 bit the mean of squares loses most of what changes it: see `scale_by_adam`.
 
     Returns:
       A transformation with state `ScaleByRmsState`, 4 bytes a parameter in float32, or

@@ -62,6 +62,7 @@ def scale_by_yogi(
         optax, though v_t is no average from zero. Without it, as in the paper, the first update is
         up to (1 - b1) / sqrt(1 - b2) in size, 3.2 at the defaults.
       state_dtype: dtype of both buffers; by default the parameter's, but at least float32.
+        In 16 bit the mean of squares loses most of what changes it: see `scale_by_adam`.
 
     Returns:
       A transformation with state `ScaleByYogiState`: 8 bytes a parameter in float32.

@@ -20,8 +20,9 @@ from ..core import check, numerics, tree
 from ..core.arguments import Transformation
 from ..core.branch import when
 from ..core.factory import transformation
-from ..core.types import InitUpdate, Params, State, Updates, update_wide
+from ..core.types import InitUpdate, Params, State, Updates, declares, update_wide
 from . import window
+from .order import require_state_here
 from .window import Every, Names
 
 
@@ -46,6 +47,7 @@ class AccumulateState(NamedTuple):
 
 
 @transformation
+@declares(gathers="every")
 def accumulate(
     inner: Transformation,
     every: Every,
@@ -96,6 +98,7 @@ def accumulate(
     Raises:
       ValueError: by `update`: a weight, or an argument that is `reduced`, that is no real scalar.
     """
+    require_state_here(inner, "accumulate")
     single, mean = every == 1, reduction == "mean"
 
     def init(params: Params) -> AccumulateState:

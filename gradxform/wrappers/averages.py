@@ -33,9 +33,12 @@ from ..core import numerics, tree
 from ..core.arguments import Count, Decay, NonNegative, Transformation, WholeNumber
 from ..core.factory import transformation
 from ..core.numerics import Value
-from ..core.types import InitUpdate, Params, State, Updates, leaf_wise, update_wide
+from ..core.types import InitUpdate, Params, State, Updates, declares, leaf_wise, update_wide
 from .apply import apply_updates
 from .evaluation import Evaluation
+from .order import require_whole_windows
+
+_AVERAGED = "It averages the parameters that its own update leads to, and they are never reached."
 
 
 class EmaParamsState(NamedTuple):
@@ -67,6 +70,7 @@ class AverageParamsState(NamedTuple):
 
 @transformation
 @leaf_wise
+@declares(final=_AVERAGED)
 def ema_params(
     inner: Transformation,
     decay: Decay = 0.999,
@@ -80,7 +84,8 @@ def ema_params(
 
     The updates are those of `inner`. It goes around the whole optimizer: what is averaged is what
     `apply_updates` makes of the parameters with the update as this wrapper returns it, rounding
-    included. Accumulation goes around it, so that every parameter counts once.
+    included. Accumulation goes around it, so that every parameter counts once; inside, it is
+    refused unless `every` is a multiple of the window.
 
         tx = ema_params(adamw(1e-3), decay=0.999)
         ...
@@ -105,6 +110,8 @@ def ema_params(
       since 1 - d = 0.001 of a small difference is below the last digit.
     """
 
+    require_whole_windows(inner, "ema_params", "every", every)
+
     def init(params: Params) -> EmaParamsState:
         zero = jnp.zeros((), numerics.scalar_dtype())
         return EmaParamsState(inner.init(params), *_counts(), zero, wide_copies(params))
@@ -125,6 +132,7 @@ def ema_params(
 
 @transformation
 @leaf_wise
+@declares(final=_AVERAGED)
 def average_params(
     inner: Transformation, start: WholeNumber, every: Count = 1, *, power: NonNegative = 0.0
 ) -> InitUpdate:
@@ -133,7 +141,7 @@ def average_params(
     The updates are those of `inner`. With `every=1` it is the average of Polyak and Ruppert over
     the tail of the training; with `every` a cycle of the learning rate, or an epoch, it is
     stochastic weight averaging (SWA), for which the learning rate stays high. It goes around the
-    whole optimizer, as `ema_params` does.
+    whole optimizer, and accumulation around it, as with `ema_params`.
 
     Args:
       inner: the optimizer.
@@ -148,6 +156,8 @@ def average_params(
       A transformation with state `AverageParamsState`: 4 bytes a parameter in float32 more than
       `inner`.
     """
+
+    require_whole_windows(inner, "average_params", "every", every)
 
     def init(params: Params) -> AverageParamsState:
         return AverageParamsState(inner.init(params), *_counts(), wide_copies(params))

@@ -23,11 +23,18 @@ from ..core.branch import when
 from ..core.factory import transformation
 from ..core.hyperparams import ScalarRule
 from ..core.numerics import Value
-from ..core.types import InitUpdate, Params, State, Updates, leaf_wise, update_wide
+from ..core.types import InitUpdate, Params, State, Updates, declares, leaf_wise, update_wide
 from .averages import wide_copies
 from .evaluation import Evaluation
+from .order import require_none, require_whole_windows
 
 _Part = Annotated[Any, ScalarRule(check.Interval(low=0.0, low_open=True, high=1.0))]
+
+
+_WITHIN = (
+    "`{0}`, whose updates lead to parameters of its own, and the step back would lead elsewhere. "
+    "Put `lookahead` inside: `{0}(lookahead(...))`, or leave one out."
+)
 
 
 class LookaheadState(NamedTuple):
@@ -44,6 +51,10 @@ class LookaheadState(NamedTuple):
 
 @transformation
 @leaf_wise
+@declares(
+    final="Its step back leads from the parameters to its slow weights, and misses them.",
+    sets="lookahead",
+)
 def lookahead(
     inner: Transformation, sync_period: Count = 5, slow_step_size: _Part = 0.5
 ) -> InitUpdate:
@@ -58,6 +69,7 @@ def lookahead(
 
     The state of `inner` goes on over a step back, as in the paper. optax wants pairs of slow and
     fast parameters in the training loop, and can reset that state, the steps of schedules too.
+    Accumulation and `master_weights` go around it.
 
     Args:
       inner: the fast optimizer.
@@ -69,7 +81,14 @@ def lookahead(
     Returns:
       A transformation with state `LookaheadState`: 4 bytes a parameter in float32 more than
       `inner`.
+
+    Raises:
+      ValueError: `inner` holds `schedule_free`, `master_weights` or another `lookahead`, or an
+        `accumulate` whose windows `sync_period` is no multiple of.
     """
+
+    require_none("sets", inner, _WITHIN)
+    require_whole_windows(inner, "lookahead", "sync_period", sync_period)
 
     def init(params: Params) -> LookaheadState:
         return LookaheadState(inner.init(params), jnp.zeros((), jnp.int32), wide_copies(params))

@@ -28,6 +28,7 @@ from ..core import check, numerics
 from ..core.arguments import Count, PositiveNumber, Transformation
 from ..core.factory import transformation
 from ..core.types import InitUpdate, Params, State, Updates
+from .order import require_state_here
 from .skipping import counted, in_a_row, require_not_inside, scaled, step_if
 
 Growth = Annotated[Any, check.Interval(low=1.0)]
@@ -112,6 +113,7 @@ def dynamic_loss_scale(
     require_not_inside(
         (dynamic_loss_scale,), inner, ": a loss has one scale. Keep the one outside."
     )
+    require_state_here(inner, "dynamic_loss_scale")
 
     def init(params: Params) -> DynamicLossScaleState:
         return DynamicLossScaleState(

@@ -26,7 +26,7 @@ from jax import Array, lax
 from ..core import numerics, tree
 from ..core.arguments import Transformation
 from ..core.factory import transformation
-from ..core.types import InitUpdate, Params, State, Updates, update_wide, wide_updates
+from ..core.types import InitUpdate, Params, State, Updates, declares, update_wide, wide_updates
 
 
 class MasterWeightsState(NamedTuple):
@@ -38,6 +38,12 @@ class MasterWeightsState(NamedTuple):
 
 @transformation
 @wide_updates
+@declares(
+    final="The update of a master is the exact way from one rounded parameter to the next. "
+    "Changed, it lands elsewhere, and the masters start again from there: small updates are lost "
+    "as if there were none.",
+    sets="master_weights",
+)
 def master_weights(inner: Transformation) -> InitUpdate:
     """Train float32 copies of 16-bit parameters, which follow rounded.
 

@@ -32,9 +32,10 @@ from ..core.factory import transformation
 from ..core.hyperparams import ScalarRule
 from ..core.numerics import Value
 from ..core.reading import hyperparams
-from ..core.types import InitUpdate, Params, State, Updates, leaf_wise, update_wide
+from ..core.types import InitUpdate, Params, State, Updates, declares, leaf_wise, update_wide
 from .averages import wide_copies
 from .evaluation import Evaluation
+from .order import require_none, require_whole_windows
 
 _Interpolation = Annotated[
     Any,
@@ -47,6 +48,12 @@ _Interpolation = Annotated[
         )
     ),
 ]
+
+
+_WITHIN = (
+    "`{0}`, whose updates lead to parameters of its own, and z would not follow them. Put "
+    "`schedule_free` inside of `master_weights`, and leave the others out: it averages by itself."
+)
 
 
 class ScheduleFreeState(NamedTuple):
@@ -66,6 +73,10 @@ class ScheduleFreeState(NamedTuple):
 
 @transformation
 @leaf_wise
+@declares(
+    final="Its update leads to its own y, from which the average x is read off.",
+    sets="schedule_free",
+)
 def schedule_free(
     inner: Transformation,
     *,
@@ -106,8 +117,12 @@ def schedule_free(
       `inner`.
 
     Raises:
-      ValueError: by `init`: `inner` has no learning rate that can be read, or several.
+      ValueError: `inner` holds `accumulate`, `lookahead`, `master_weights` or another
+        `schedule_free`; by `init`: it has no learning rate that can be read, or several.
     """
+
+    require_none("sets", inner, _WITHIN)
+    require_whole_windows(inner, "schedule_free", "", 1)
 
     def init(params: Params) -> ScheduleFreeState:
         inner_state = inner.init(params)

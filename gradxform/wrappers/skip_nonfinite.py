@@ -14,6 +14,7 @@ from ..core.arguments import Count, Transformation
 from ..core.factory import transformation
 from ..core.types import InitUpdate, Params, State, Updates
 from .loss_scale import dynamic_loss_scale
+from .order import require_state_here
 from .skipping import counted, finite_extra, in_a_row, require_not_inside, step_if
 
 
@@ -67,6 +68,7 @@ def skip_nonfinite(
         '`on_exceeded="apply"` needs a `max_consecutive` that can be exceeded.',
     )
     require_not_inside((dynamic_loss_scale,), inner, LOSS_SCALE_INSIDE)
+    require_state_here(inner, "skip_nonfinite")
 
     def init(params: Params) -> SkipNonfiniteState:
         return SkipNonfiniteState(inner.init(params), *(jnp.zeros((), jnp.int32) for _ in range(4)))

@@ -36,6 +36,7 @@ from ..core.improvement import real_number
 from ..core.numerics import Value
 from ..core.types import InitUpdate, Params, State, Updates
 from .loss_scale import dynamic_loss_scale
+from .order import require_state_here
 from .skip_nonfinite import LOSS_SCALE_INSIDE
 from .skipping import counted, finite_extra, in_a_row, require_not_inside, step_if
 
@@ -103,6 +104,7 @@ def skip_spikes(
         f"and {window}.",
     )
     require_not_inside((dynamic_loss_scale,), inner, LOSS_SCALE_INSIDE)
+    require_state_here(inner, "skip_spikes")
 
     def init(params: Params) -> SkipSpikesState:
         return SkipSpikesState(
