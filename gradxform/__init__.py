@@ -7,10 +7,14 @@
     updates, state = optimizer.update(grads, state, params)
     params = gx.apply_updates(params, updates)
 
-Trees of gradients have the structure and the shapes of the parameters' tree. A hyperparameter is a
-number, a schedule, `tunable(number)`, or a `reduce_on_plateau`. A learning rate is the length of a
-step, in units of the parameters over those of the direction that it scales; other units are said
-with each argument. Lengths are counted in steps, that is, in updates.
+Trees of gradients have the structure and the shapes of the parameters' tree. Of complex parameters
+they are the conjugates of what `jax.grad` returns, `jax.tree.map(jnp.conj, grads)`, along which a
+real loss rises; what differentiates here (`make_train_step`, `accumulated_value_and_grad`,
+`sam_value_and_grad`) conjugates by itself.
+
+A hyperparameter is a number, a schedule, `tunable(number)`, or a `reduce_on_plateau`. A learning
+rate is the length of a step, in units of the parameters over those of the direction that it scales;
+other units are said with each argument. Lengths are counted in steps, that is, in updates.
 
 Every call checks its arguments: one of the wrong type, or with an unknown name, raises a
 `TypeError`, and a value that makes no sense a `ValueError`, which names the call, the argument,

@@ -148,6 +148,15 @@ def widen(x: Any) -> Any:
     return x.astype(numerics.wide_dtype(x.dtype))
 
 
+def ascent(gradients: Any) -> Any:
+    """The directions of steepest ascent, of what `jax.grad` returns: complex ones conjugated.
+
+    `jax.grad` of a real loss has dL/dx - i dL/dy for a parameter x + iy, and the loss rises most
+    along dL/dx + i dL/dy. Transformations take the latter.
+    """
+    return jax.tree.map(lambda g: jnp.conj(g) if jnp.iscomplexobj(g) else g, gradients)
+
+
 def narrow(wide: Any, updates: Any, params: Any = None, *, at_least_float32: bool = False) -> Any:
     """Round `wide` to the wider dtype of `updates` and `params`, and `at_least_float32` if so."""
     leaves, structure = _flatten(updates)

@@ -52,7 +52,8 @@ def make_train_step(
         (the loss), `grad` (the gradients), and three functions of parameters on the step's batch:
         `value_fn` and `grad_fn`, with the step's key and model state, and `hessian_fn`, which is
         `hutchinson(value_fn)`. So line searches, `sam` and `sophia` need nothing else. The loss is
-        scaled where the state holds a `dynamic_loss_scale`.
+        scaled where the state holds a `dynamic_loss_scale`. Gradients of complex parameters are
+        conjugated: along them the loss rises.
       has_aux: whether the loss function returns more than the loss.
       accumulate: into how many micro-batches of equal size each batch is split along the first
         axis. Loss and gradients are their mean, in at least float32, with the memory of one. The

@@ -80,7 +80,8 @@ def accumulated_value_and_grad(
     Returns:
       A function of the arguments of `loss_fn` that returns what `jax.value_and_grad` would:
       `(value, grads)`, and `(value, aux)` in the place of the value if it returns more. Value and
-      gradients are in at least float32, also for parameters of 16 bits.
+      gradients are in at least float32, also for parameters of 16 bits. Those of complex parameters
+      are conjugated, as transformations take them: along them the loss rises.
 
     Raises:
       TypeError: `loss_fn` is no function.
@@ -120,6 +121,7 @@ def accumulated_value_and_grad(
     def result(loss: Array, rest: _Rest, grads: Any) -> Any:
         more = [rest.state] * has_state + [rest.aux] * has_aux
         beside = more[0] if len(more) == 1 else tuple(more)
+        grads = tree.ascent(grads)
         return (loss, beside) if more else loss, grads if roles.several else grads[0]
 
     def alone(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

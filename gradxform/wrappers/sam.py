@@ -51,6 +51,9 @@ def sam(
         grad_fn = jax.grad(lambda params: loss(params, batch))
         updates, state = update(grad_fn(params), state, params, grad_fn=grad_fn)
 
+    Of complex parameters both gradients are conjugated: `grad_fn` ends in `jax.tree.map(jnp.conj,
+    grads)`.
+
     Where nothing stands between the gradients and the optimizer, `sam_value_and_grad` is the
     simpler way. The wrapper is for links before it that change the gradient by which it climbs,
     for a `rho` that is scheduled or tuned, and for groups. Under data parallelism `grad_fn` has
@@ -134,7 +137,8 @@ def sam_value_and_grad(
     Returns:
       A function of the same arguments that returns (value, gradients). The value, and what comes
       with it, are those at the parameters themselves: statistics of a batch normalization are not
-      those of the perturbed network.
+      those of the perturbed network. Gradients of complex parameters are conjugated, as
+      transformations take them: along them the loss rises.
     """
     rho = check.Interval(low=0.0)("sam_value_and_grad", "rho", rho)
     eta = check.Interval(low=0.0)("sam_value_and_grad", "eta", eta)
@@ -145,13 +149,14 @@ def sam_value_and_grad(
 
     def value_and_grad(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         value, grads = first(*args, **kwargs)
+        grads = tree.ascent(grads)
         params = tuple(args[i] for i in chosen)
         climbed = list(args)
         moved = _climbed(params, (grads,) if one else grads, rho, adaptive, eta)
         for i, p in zip(chosen, moved, strict=True):
             climbed[i] = p
         grads = second(*climbed, **kwargs)
-        return value, grads[0] if has_aux else grads
+        return value, tree.ascent(grads[0] if has_aux else grads)
 
     return value_and_grad
 
