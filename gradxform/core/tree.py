@@ -149,7 +149,7 @@ def widen(x: Any) -> Any:
 
 
 def ascent(gradients: Any) -> Any:
-    """The directions of steepest ascent, of what `jax.grad` returns: complex ones conjugated.
+    """`gradients` as `jax.grad` returns them, turned to steepest ascent: complex ones conjugated.
 
     `jax.grad` of a real loss has dL/dx - i dL/dy for a parameter x + iy, and the loss rises most
     along dL/dx + i dL/dy. Transformations take the latter.
