@@ -42,14 +42,15 @@ class _DepthRule:
             return value
         if not isinstance(value, Mapping) or not value:
             check.fail(call, name, value, "a function path -> depth or a dict {pattern: depth}")
+        depths = OrderedDict()
         for pattern, depth in value.items():
             try:
                 re.compile(pattern)
             except (re.error, TypeError) as error:
                 must = "keyed by regular expressions of paths"
                 check.fail(call, name, pattern, must, f"{error}.".capitalize())
-            check.Whole(low=0)(call, f"{name}[{pattern!r}]", depth)
-        return OrderedDict(value)
+            depths[pattern] = check.Whole(low=0)(call, f"{name}[{pattern!r}]", depth)
+        return depths
 
 
 DepthOf = Annotated[Mapping[str, int] | Callable[[str], int], _DepthRule()]

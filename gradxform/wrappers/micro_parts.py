@@ -87,14 +87,15 @@ class Roles:
 
 def positions(name: str, value: Argnums) -> tuple[int, ...]:
     """Positions of arguments as a tuple."""
-    found = (value,) if isinstance(value, int) else tuple(value)
-    whole = all(isinstance(i, int) and not isinstance(i, bool) and i >= 0 for i in found)
+    several = value if isinstance(value, list | tuple) else (value,)
+    found = [check.whole_number(item) for item in several]
+    known = tuple(i for i in found if i is not None and i >= 0)
     check.require(
-        whole and not isinstance(value, bool),
+        len(known) == len(found),
         f"`{name}` must be the position of an argument from 0 on, or several; got "
         f"{check.brief(value)}.",
     )
-    return found
+    return known
 
 
 def _has_gradient(x: Any) -> bool:
