@@ -273,6 +273,6 @@ TRAINING: dict[str, Mistake] = {
         lambda: watched(lambda step: {}["x"]), KeyError, ["'x'", "schedule of `learning_rate`"]
     ),
     "a schedule of several": Mistake(
-        lambda: watched(lambda step: jnp.ones(3)), TypeError, ["must return a scalar"]
+        lambda: watched(lambda step: jnp.ones(3)), TypeError, ["must return a real scalar"]
     ),
 }

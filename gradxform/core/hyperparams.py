@@ -275,9 +275,9 @@ def _at(name: str, value: Any, count: jax.Array) -> Any:
         )
         raise
     is_number = isinstance(number, jax.Array | np.ndarray | np.generic | float | int)
-    if not is_number or jnp.ndim(number):
+    if not is_number or jnp.ndim(number) or jnp.iscomplexobj(number):
         raise TypeError(
-            f"the schedule of `{name}` must return a scalar; {check.brief(value)} returned "
+            f"the schedule of `{name}` must return a real scalar; {check.brief(value)} returned "
             f"{check.brief(number)}."
         )
     return number
