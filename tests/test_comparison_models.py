@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 from comparisons import line_task, squared_error
+from flax import nnx
 
 import gradxform as gx
 from gradxform.comparison import train
@@ -37,6 +38,42 @@ def normalized_task(**changes: Any) -> gx.Task:
 
     settings = {"init": init, "loss": loss, "metric": metric, "lower_is_better": True}
     return line_task(**{**settings, "target": None, **changes})
+
+
+class Normalized(nnx.Module):
+    """A plane behind batch normalization, which writes its variables in a forward pass."""
+
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        self.norm = nnx.BatchNorm(3, rngs=rngs)
+        self.out = nnx.Linear(3, 1, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.out(self.norm(x))[:, 0]
+
+
+def test_a_model_of_nnx_with_batch_normalization_is_compared() -> None:
+    graph, _, _ = nnx.split(Normalized(nnx.Rngs(0)), nnx.Param, ...)
+
+    def init(key: jax.Array) -> Any:
+        return nnx.split(Normalized(nnx.Rngs(key)), nnx.Param, ...)[1:]
+
+    def loss(params: Any, batch: Any, model_state: Any) -> Any:
+        model, (x, y) = nnx.merge(graph, params, model_state), batch
+        return jnp.mean(jnp.square(model(x) - y)), nnx.state(model, nnx.Not(nnx.Param))
+
+    def metric(params: Any, data: Any, model_state: Any) -> jax.Array:
+        model, (x, y) = nnx.merge(graph, params, model_state), data
+        in_training = jnp.mean(jnp.square(model(x) - y))  # writes the statistics, too
+        model.eval()
+        return jnp.mean(jnp.square(model(x) - y)) + 0.0 * in_training
+
+    task = line_task(init=init, loss=loss, metric=metric, lower_is_better=True, target=None)
+    found = gx.compare(task, {"adam": gx.adam(0.05)}, seeds=2, **{**SETTINGS, "steps": 40})
+    result = found["adam"]
+    assert not result.diverged.any()
+    assert (result.final_loss < 0.8 * result.train_loss[:, :, 0]).all()
+    # The metric is of running statistics that have moved.
+    assert (result.validation[:, :, -1] < result.validation[:, :, 0]).all()
 
 
 def test_model_states_and_keys_follow_the_train_step() -> None:

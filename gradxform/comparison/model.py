@@ -51,6 +51,7 @@ class Model:
 
     def loss(self, params: Params, model_state: Any, batch: Data, key: jax.Array) -> jax.Array:
         """The loss on a batch; what it does to the model's state is dropped."""
+        params, model_state = _new_boxes((params, model_state))
         beside = {"model_state": model_state} if self.has_state else {}
         if self.has_key:
             beside["key"] = key
@@ -66,6 +67,7 @@ class Model:
 
     def metric(self, params: Params, model_state: Any, data: Data) -> jax.Array:
         """The metric on a split."""
+        params, model_state = _new_boxes((params, model_state))
         beside = {"model_state": model_state} if self._metric_takes_state else {}
         return self.task.metric(params, data, **beside)
 
@@ -83,6 +85,11 @@ class Model:
         """Everything that changes, before the first step; the arrays themselves."""
         zero = jax.numpy.zeros((), jax.numpy.int32)
         return TrainState(zero, params, opt_state, model_state, key if self.has_key else None)
+
+
+def _new_boxes(tree: Any) -> Any:
+    """The same arrays: Flax's NNX lets a variable change only in the trace that made its box."""
+    return jax.tree.map(lambda x: x, tree)
 
 
 def require_scalars(model: Model, batch_size: int) -> None:
