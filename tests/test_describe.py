@@ -10,6 +10,7 @@ from problems import rows
 
 import gradxform as gx
 from gradxform import select
+from gradxform.core.words import bytes_text
 
 PARAMS = {
     "embed": {"embedding": np.full((4, 3), 2.0, np.float32)},
@@ -200,3 +201,9 @@ def test_other_trees_and_other_peoples_transformations():
         gx.describe(gx.adam, PARAMS)
     with pytest.raises(ValueError, match="matches none"):
         gx.describe(gx.adamw(0.1, mask=select.path("kernel")), PARAMS)
+
+
+def test_bytes_are_written_in_three_digits_whatever_their_number():
+    sizes = (0, 12, 999, 999.7, 4096, 1.5e6, 5e12, 5.2e15, 3e19)
+    texts = ["0 B", "12 B", "999 B", "1 kB", "4.1 kB", "1.5 MB", "5 TB", "5.2 PB", "30,000 PB"]
+    assert [bytes_text(size) for size in sizes] == texts

@@ -188,16 +188,35 @@ def test_names_that_no_rule_knows_are_said():
 @pytest.mark.parametrize(
     ("metrics", "message"),
     [
-        ({}, "`metrics` must be a dict from names to arrays"),
-        ([1.0], "`metrics` must be a dict from names to arrays"),
-        ({"loss": 1.0}, r"`loss` must be a one-dimensional array.*`jax.lax.scan`"),
-        ({"loss": np.ones((2, 2))}, "`loss` must be a one-dimensional"),
-        ({"loss": []}, "`loss` must be a one-dimensional"),
-        ({"loss": ["a"]}, "`loss` must be a one-dimensional"),
-        ({"loss": np.array([1j])}, "`loss` must be a one-dimensional"),
-        ({"loss": [[1.0], [1.0, 2.0]]}, "`loss` must be a one-dimensional"),
+        ({}, "there are no metrics"),
+        ([1.0], "entry 0 of the list must be a dict of metrics; got 1.0"),
+        (1.0, "the metrics must be a dict of curves, a list of dicts"),
+        ({"loss": 1.0}, r"`loss` must be a curve, one number a step.*`jax.lax.scan`"),
+        ({"loss": np.ones((2, 2))}, "`loss` must be a curve"),
+        ({"loss": []}, "`loss` must be a curve"),
+        ({"loss": ["a"]}, "`loss` must be a curve"),
+        ({"loss": np.array([1j])}, "`loss` must be a curve"),
+        ({"loss": [[1.0], [1.0, 2.0]]}, "`loss` must be a curve"),
+        ({"loss": LOSS, "update_norm": LOSS[:9]}, "`update_norm` has 9 values and others have 400"),
     ],
 )
 def test_bad_input(metrics, message):
-    with pytest.raises(TypeError, match=message):
+    with pytest.raises(ValueError, match=rf"`diagnose_run\(\.\.\.\)`: .*{message}"):
         gx.diagnose_run(metrics)
+
+
+def test_it_reads_whatever_plot_run_reads():
+    """A list of dicts, of epochs as `scan` stacks them, with steps of their own, several runs."""
+    whole = {"loss": changed(LOSS, 200, 5.0), "validation_loss": np.where(T % 10, np.nan, LOSS)}
+    expected = gx.diagnose_run(whole)
+    assert expected
+    by_step = [{"step": i, "loss": x} for i, x in enumerate(whole["loss"])]
+    by_step += [{"step": i, "validation_loss": LOSS[i]} for i in range(0, len(T), 10)]
+    epochs = [
+        {k: jnp.asarray(x[i : i + 50]) for k, x in whole.items()} for i in range(0, len(T), 50)
+    ]
+    for metrics in (by_step, epochs, [{k: x[i] for k, x in whole.items()} for i in range(len(T))]):
+        assert [f.rule for f in gx.diagnose_run(metrics)] == [f.rule for f in expected]
+    both = gx.diagnose_run({"a": {"loss": LOSS}, "b": epochs})
+    assert both.subject == f"2 runs of {len(T)} steps"
+    assert [f.seen.partition(": ")[0] for f in both] == ["`b`"] * len(expected)

@@ -216,8 +216,8 @@ def test_what_a_scan_stacks_is_drawn():
 @pytest.mark.parametrize(
     ("metrics", "message"),
     [
-        ([], "there are no metrics to draw"),
-        ({"step": [1, 2]}, "there are no metrics to draw"),
+        ([], "there are no metrics"),
+        ({"step": [1, 2]}, "there are no metrics"),
         (3.0, "must be a dict of curves, a list of dicts.*got 3.0"),
         ([1.0, 2.0], r"entry 0 of the list must be a dict of metrics; got 1\.0"),
         ({"a": {"loss": [1.0]}, "b": 3.0}, r"got 3\.0 of `b`"),

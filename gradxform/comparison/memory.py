@@ -56,11 +56,3 @@ def bytes_needed(compiled: Any) -> int:
         - found.alias_size_in_bytes
         + found.temp_size_in_bytes
     )
-
-
-def readable(size: int) -> str:
-    """Bytes as people write them."""
-    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if size >= factor:
-            return f"{size / factor:.3g} {unit}"
-    return f"{size} bytes"

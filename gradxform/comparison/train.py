@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..core.words import bytes_text
 from .candidate import Candidate
-from .memory import bytes_needed, bytes_of, readable
+from .memory import bytes_needed, bytes_of
 from .program import Compiled, Program, columns
 from .task import Data
 
@@ -139,7 +140,7 @@ def _fitting(
         networks = min(count - 1, max(fitting, 1))
     raise ValueError(
         f"`memory_limit={limit}`: one network of `{candidate.name}` with its data needs "
-        f"{readable(needed)}, and the limit is {readable(limit)}. Raise the limit, or make the "
+        f"{bytes_text(needed)}, and the limit is {bytes_text(limit)}. Raise the limit, or make the "
         "batch smaller."
     )
 

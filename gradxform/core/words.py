@@ -1,4 +1,4 @@
-"""Text of others, as it may be shown: in an error, on a terminal, in a page.
+"""Numbers of bytes, and text of others, as they are shown: in an error, on a terminal, in a page.
 
 A name in a file that somebody sent may be a megabyte long, or hold the control codes by which a
 terminal is told to clear itself, to change its title or to write to the clipboard.
@@ -35,3 +35,12 @@ def word(name: object) -> str:
     text = str(name)
     shown = printable(text[: _LONGEST + 1])
     return shown if len(text) <= _LONGEST else f"{shown[: _LONGEST - 3]}..."
+
+
+def bytes_text(count: float) -> str:
+    """A number of bytes in three digits: `12 B`, `4.1 kB`, `2.5 TB`; a kB is 1,000 bytes."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 999.5:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.3g} PB" if count < 999.5 else f"{count:,.0f} PB"

@@ -14,6 +14,7 @@ from ..core import check, tree
 from ..core.recipe import render
 from ..core.selector import paths
 from ..core.types import Params, require_transformation
+from ..core.words import bytes_text
 from ..transforms.layerwise import depths, layerwise_decay
 from ..transforms.scale import scale_by_learning_rate
 from .walk import Visit, factory_of, selected, walk
@@ -71,7 +72,7 @@ class Description:
             "group": [p.group for p in self.parameters],
             "learning rate": [_rate(p) for p in self.parameters],
             "decay": [_decay(p) for p in self.parameters],
-            "state": [_bytes(p.state_bytes) for p in self.parameters],
+            "state": [bytes_text(p.state_bytes) for p in self.parameters],
         }
         if not any(columns["group"]):
             del columns["group"]
@@ -83,7 +84,7 @@ class Description:
         count = sum(int(np.prod(p.shape)) for p in self.parameters)
         total = (
             f"{count:,} parameters in {len(self.parameters)} arrays; "
-            f"{_bytes(self.state_bytes)} of state, {_bytes(self.shared_bytes)} of it shared"
+            f"{bytes_text(self.state_bytes)} of state, {bytes_text(self.shared_bytes)} of it shared"
         )
         return "\n".join([*(line.rstrip() for line in lines), total])
 
@@ -206,11 +207,3 @@ def _decay(p: ParameterDescription) -> str:
 def _text(value: Any) -> str:
     text = f"{value:g}" if isinstance(value, float) else " ".join(render(value).split())
     return text if len(text) <= 40 else f"{text[:37]}..."
-
-
-def _bytes(n: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if n < 1000:
-            return f"{n:.3g} {unit}"
-        n /= 1000
-    return f"{n:.3g} GB"

@@ -1,15 +1,15 @@
 """What is wrong with a training, from the curves that it left."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from ..core import check
 from . import rules_progress, rules_run
-from .findings import Diagnosis, Rule, applied, table
+from .findings import Diagnosis, Finding, Rule, applied, table
 from .run_curves import Run
+from .runs import curves_of, over_all_steps
 
 RUN_RULES: Mapping[str, Rule] = MappingProxyType(
     table(
@@ -43,8 +43,9 @@ def diagnose_run(
     Each rule looks for the metrics that it needs, and stays silent where they are not there.
 
     Args:
-      metrics: arrays over the steps, by name, or a list of what was logged, one dict of numbers
-        after the other, as `plot_run` takes it. NaN stands for a step at which something was not
+      metrics: what `plot_run` takes: arrays over the steps, by name; or a list of what was logged,
+        one dict of numbers (or of arrays, one an epoch) after the other; or several runs of these
+        by name, and each finding names its run. NaN stands for a step at which something was not
         measured, such as the validation loss. Known are `loss`, `validation_loss`,
         `learning_rate`, `gradient_norm`, `clipped_norm`, `clip_fraction`, `update_norm`,
         `param_norm`, `update_ratio` (the norm of the update over that of the parameters),
@@ -57,36 +58,48 @@ def diagnose_run(
       A `Diagnosis`: a sequence of findings, the worst first, that prints as a report.
 
     Raises:
-      TypeError: something that is no dict of one-dimensional real arrays.
+      ValueError: something is no curve of real numbers, or curves of a dict have other lengths, so
+        that their steps are not known; with its name.
     """
-    if isinstance(metrics, list | tuple) and all(isinstance(x, Mapping) for x in metrics):
-        names = dict.fromkeys(name for logged in metrics for name in logged)
-        metrics = {name: [logged.get(name, np.nan) for logged in metrics] for name in names}
-    if not isinstance(metrics, Mapping) or not metrics:
-        raise TypeError(
-            "`diagnose_run(metrics)`: `metrics` must be a dict from names to arrays over the "
-            f"steps, or a list of dicts of numbers; got {check.brief(metrics)}."
-        )
-    run = Run({str(name): _series(name, values) for name, values in metrics.items()})
-    length = max(len(values) for values in run.metrics.values())
-    known = sorted({name.rpartition("/")[2] for name in run.metrics} & {*rules_run.KNOWN})
+    with check.calling("diagnose_run(...)"):
+        curves = curves_of(metrics)
+        for curve in curves:
+            check.require(
+                curve.values.size > 1 or not isinstance(metrics, Mapping),
+                f"`{curve.name}` must be a curve, one number a step; got one number. Stack what "
+                "the steps returned, or return it from `jax.lax.scan`.",
+            )
+    runs = [
+        (name, Run(over_all_steps([curve for curve in curves if curve.run == name])))
+        for name in dict.fromkeys(curve.run for curve in curves)
+    ]
+    length = max(len(values) for _, run in runs for values in run.metrics.values())
+    names = {name.rpartition("/")[2] for _, run in runs for name in run.metrics}
     notes = []
-    if not known:
+    if not names & {*rules_run.KNOWN}:
         notes.append(
             f"none of the metrics has a name that the rules know: {', '.join(rules_run.KNOWN)}."
         )
-    return applied("diagnose_run", f"a run of {length:,} steps", rules, run, notes)
+    subject = (
+        f"{len(runs)} runs of {length:,} steps" if len(runs) > 1 else f"a run of {length:,} steps"
+    )
+    return applied("diagnose_run", subject, _for_each(runs, rules), runs, notes)
 
 
-def _series(name: str, values: Any) -> np.ndarray:
-    try:
-        array = np.asarray(values)
-    except ValueError:  # lists of different lengths
-        array = np.asarray(None)
-    if array.ndim != 1 or not array.size or array.dtype.kind in "cOSU":
-        raise TypeError(
-            f"`diagnose_run(metrics)`: `{name}` must be a one-dimensional array of numbers over "
-            f"the steps; got {check.brief(values)}. Stack what the steps returned, or return it "
-            "from `jax.lax.scan`."
-        )
-    return array.astype(np.float64)
+def _for_each(runs: Sequence[tuple[str, Run]], rules: Mapping[str, Rule]) -> Mapping[str, Rule]:
+    """The rules for one run as rules for several: each finding names its run."""
+    if not isinstance(rules, Mapping):
+        return rules  # `applied` refuses it
+
+    def one(rule: Rule) -> Rule:
+        def of_all(_: Any) -> Iterator[Finding]:
+            for name, run in runs:
+                for finding in rule(run) or ():
+                    is_named = bool(name) and isinstance(finding, Finding)
+                    yield (
+                        replace(finding, seen=f"`{name}`: {finding.seen}") if is_named else finding
+                    )
+
+        return of_all
+
+    return {name: one(rule) if callable(rule) else rule for name, rule in rules.items()}

@@ -1,4 +1,4 @@
-"""Logged runs as curves: what `plot_run` is given, in one form."""
+"""Logged runs as curves: what `plot_run` and `diagnose_run` are given, in one form."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -26,8 +26,19 @@ def curves_of(metrics: Any) -> list[Curve]:
     else:
         runs = {"": metrics}
     curves = [curve for name, run in runs.items() for curve in _curves(name, run)]
-    check.require(len(curves) > 0, "there are no metrics to draw.")
+    check.require(len(curves) > 0, "there are no metrics.")
     return curves
+
+
+def over_all_steps(curves: Sequence[Curve]) -> dict[str, np.ndarray]:
+    """The curves of one run over all of its steps, by name: NaN where one was not logged."""
+    steps = np.unique(np.concatenate([curve.steps for curve in curves]))
+    found = {}
+    for curve in curves:
+        values = np.full(steps.shape, np.nan)
+        values[np.searchsorted(steps, curve.steps)] = curve.values
+        found[f"{curve.group}/{curve.name}" if curve.group else curve.name] = values
+    return found
 
 
 def _is_run(value: Any) -> bool:
@@ -103,10 +114,11 @@ def _logged(metrics: Sequence[Any], where: str) -> dict[str, tuple[np.ndarray, n
 def _numbers(name: Any, value: Any, where: str) -> np.ndarray:
     """A curve as float64, of at least one number."""
     try:
-        numbers = np.atleast_1d(np.asarray(value, np.float64))
+        array = np.atleast_1d(np.asarray(value))
+        numbers = None if array.dtype.kind in "cSU" else array.astype(np.float64)
     except (TypeError, ValueError):
         numbers = None
-    if numbers is None or numbers.ndim != 1:
+    if numbers is None or numbers.ndim != 1 or not numbers.size:
         shape = "" if numbers is None else f" of shape {list(numbers.shape)}"
         raise check.Refusal(
             f"`{name}`{where} must be a curve, one number a step; got "
