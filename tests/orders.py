@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 import gradxform as gx
 from gradxform import select
@@ -74,6 +75,11 @@ REFUSED = {
         lambda: gx.schedule_free(SGD),
         lambda: gx.schedule_free(gx.lookahead(SGD)),
         "holds `lookahead`",
+    ),
+    "a foreign optimizer passes": Order(
+        lambda: gx.lookahead(gx.accumulate(optax.adam(1e-3), 5)),
+        lambda: gx.lookahead(gx.accumulate(optax.adam(1e-3), 4)),
+        "a multiple of 4",
     ),
     "offloading outside of a guard": Order(
         lambda: gx.offload_to_host(gx.skip_nonfinite(ADAM)),

@@ -5,12 +5,14 @@ import traceback
 import jax.numpy as jnp
 import pytest
 from mistakes import BUILDING, MODEL, PARAMS, TX, Mistake, copies
+from mistakes_in_names import NAMES
 from mistakes_in_reading import READING
 from mistakes_in_use import TRAINING
 
 import gradxform as gx
 
-MISTAKES = {**BUILDING, **TRAINING, **READING}
+TABLES = (BUILDING, NAMES, TRAINING, READING)
+MISTAKES = {name: mistake for table in TABLES for name, mistake in table.items()}
 
 
 @pytest.mark.parametrize("name", MISTAKES)
@@ -24,7 +26,7 @@ def test_a_mistake_is_told_in_words(name: str) -> None:
 
 
 def test_there_is_a_mistake_for_every_day() -> None:
-    assert len(MISTAKES) == len(BUILDING) + len(TRAINING) + len(READING) >= 90
+    assert len(MISTAKES) == sum(map(len, TABLES)) >= 150
 
 
 def test_a_refused_step_loses_nothing() -> None:

@@ -13,10 +13,9 @@ from ..core.types import declared, inside
 def require_none(mark: str, inner: Any, why: str) -> None:
     """Refuse an inner transformation with a part that declares `mark`; `{0}` in `why` names it."""
     for tx in inside(inner):
-        check.require(
-            not declared(tx, mark),
-            f"the inner transformation holds {why.format(_name(tx))}",
-        )
+        if declared(tx, mark):
+            name = tx.recipe.name
+            raise check.Refusal(f"the inner transformation holds {why.format(name)}")
 
 
 def require_state_here(inner: Any, call: str) -> None:
@@ -41,11 +40,7 @@ def require_whole_windows(inner: Any, call: str, count: str, period: int) -> Non
         known = isinstance(every, int)
         check.require(
             known and period % every == 0,
-            f"the inner transformation holds `{_name(tx)}`, whose calls without an update would "
-            f"count as well. Turn them round: `{_name(tx)}({call}(...), every=...)`"
+            f"the inner transformation holds `{tx.recipe.name}`, whose calls without an update "
+            f"would count as well. Turn them round: `{tx.recipe.name}({call}(...), every=...)`"
             + (f", or give `{count}` as a multiple of {every}." if known and count else "."),
         )
-
-
-def _name(tx: Any) -> str:
-    return str(tx.recipe.name)
