@@ -10,10 +10,12 @@ from pathlib import Path
 from catalog import CATALOG, FUNCTIONS, SCHEDULES, Row, ScheduleRow
 
 import gradxform as gx
+from gradxform.core import coming_over
 
 README = Path(__file__).parent.parent / "README.md"
 _BEGIN = "<!-- tables: begin -->\n"
 _END = "<!-- tables: end -->"
+_DEFAULTS = ("<!-- defaults: begin -->\n", "<!-- defaults: end -->")
 _TITLES = {
     "block": "Blocks: one idea each, to compose",
     "wrapper": "Transformations made of transformations",
@@ -37,6 +39,17 @@ def tables() -> str:
     functions = ([f"`{name}`", _summary(attrgetter(name)(gx))] for name in FUNCTIONS)
     parts.append(_table("Around them", ["name", "what it is"], functions))
     return "\n".join(parts)
+
+
+def defaults() -> str:
+    """Markdown: the defaults that differ from Optax's in functions of one name."""
+    rows = []
+    for name, arguments in coming_over.DEFAULTS.items():
+        theirs = {new: old for old, new in coming_over.RENAMED.get(name, {}).items()}
+        ours = ", ".join(f"{key}={a!r}" for key, (a, _) in arguments.items())
+        optaxs = ", ".join(f"{theirs.get(key, key)}={b!r}" for key, (_, b) in arguments.items())
+        rows.append([f"`{name}({ours})`", f"`{name}({optaxs})`"])
+    return "\n".join([_line(["here", "Optax"]), _line(["---"] * 2), *map(_line, rows)]) + "\n"
 
 
 def _summary(function: object) -> str:
@@ -68,9 +81,11 @@ def _line(cells: list[str]) -> str:
 
 def inserted(text: str) -> str:
     """The README's text with fresh tables."""
-    before, rest = text.split(_BEGIN)
-    _, after = rest.split(_END)
-    return f"{before}{_BEGIN}{tables()}{_END}{after}"
+    for (begin, end), table in (((_BEGIN, _END), tables()), (_DEFAULTS, defaults())):
+        before, rest = text.split(begin)
+        _, after = rest.split(end)
+        text = f"{before}{begin}{table}{end}{after}"
+    return text
 
 
 if __name__ == "__main__":

@@ -235,6 +235,11 @@ def test_schedules_written_as_the_table_says_are_optaxs():
         (gx.cosine_decay(2.0, 20, end=0.2), optax.cosine_decay_schedule(2.0, 20, alpha=0.1)),
         (gx.step_decay(1.0, 0.5, every=10), optax.exponential_decay(1.0, 10, 0.5, staircase=True)),
         (gx.piecewise_constant([1.0, 0.5], [5]), optax.piecewise_constant_schedule(1.0, {5: 0.5})),
+        (gx.one_cycle(0.3, 40), optax.cosine_onecycle_schedule(40, 0.3)),
+        (
+            gx.delay_schedule(gx.exponential_decay(1.0, 10, 0.5), 3),
+            optax.exponential_decay(1.0, 10, 0.5, transition_begin=3),
+        ),
         (gx.polynomial_decay(1.0, 20, 2.0, 0.1), optax.polynomial_schedule(1.0, 0.1, 2.0, 20)),
     ]
     ours, theirs = jax.jit(

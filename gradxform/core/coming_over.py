@@ -67,7 +67,7 @@ OPTAX: dict[str, str] = {
     # Schedules
     "cosine_decay_schedule": "`gx.cosine_decay(value, steps, end=0.0)`, where `end` is a value and "
     "Optax's `alpha` a fraction of the start",
-    "cosine_onecycle_schedule": "`gx.one_cycle(peak, steps)`, whose lengths are torch's",
+    "cosine_onecycle_schedule": "`gx.one_cycle(peak, steps)`",
     "linear_onecycle_schedule": "`gx.one_cycle(peak, steps, shape='linear')`",
     "piecewise_constant_schedule": "`gx.step_decay(value, factor, boundaries=[30, 60])` where all "
     "factors are alike, else `gx.piecewise_constant(values, boundaries)` with the values",
@@ -273,9 +273,9 @@ class Said(NamedTuple):
 
 _STORED = '`state_dtype={"mu": "bfloat16"}` for that average alone, `state_dtype=` for all buffers'
 _BETAS = "one argument for each: `b1=0.9, b2=0.999`"
-_MOVED = "whole numbers of steps in all schedules; one that begins later is joined: "
-_LATER = _MOVED + "`gx.join_schedules([first, second], boundaries=[1000])`"
-_STAIRS = "`gx.step_decay(value, factor, every=steps)`"
+_LATER = "a schedule around it: `gx.delay_schedule(schedule, steps)`"
+_STAIRS = "a schedule around it: `gx.staircase(schedule, every)`"
+_EPOCHS = "`gx.epochs(number, steps_per_epoch)` wherever a number of steps is taken"
 _PARTITION = "pairs of a selector and a transformation in place of labels: "
 _PARTITION += "`gx.partition({'head': (gx.select.path('head/.*'), inner)}, default=inner)`"
 _POLYAK = "`c=1.0` with `f_min`; the variants of Optax are not here"
@@ -371,12 +371,14 @@ ARGUMENTS: dict[str, tuple[Said, ...]] = {
     "smooth_beta": (Said("", "leave it out: the sign is not smoothed here"),),
     "staircase": (Said("factor", _STAIRS),),
     "step_size": (Said("every", "`every=`"),),
+    "steps_per_epoch": (Said("steps", _EPOCHS), Said("every", _EPOCHS)),
     "T_0": (Said("steps", "`steps=`"),),
     "T_max": (Said("steps", "`steps=`"),),
     "T_mult": (Said("multiplier", "`multiplier=`"),),
     "t_mul": (Said("multiplier", "`multiplier=`"),),
     "threshold": (Said("rtol", "`rtol=` or `atol=`"),),
     "total_iters": (Said("steps", "`steps=`"),),
+    "total_steps": (Said("steps", "`steps=`; a part of a run is `gx.fraction(part, of=steps)`"),),
     "transforms": (Said("groups", _PARTITION),),
     "transition_begin": (Said("steps", _LATER),),
     "transition_steps": (Said("steps", "`steps=`"),),
