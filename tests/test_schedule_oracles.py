@@ -99,18 +99,16 @@ def test_a_cycle_counts_as_other_schedules_do():
     assert 0.2999 < odd[29] < 0.3
 
 
-@pytest.mark.parametrize("name", RECORD["training"])
-def test_momentum_inversion_is_two_schedules(name):
-    """torch moves `momentum` or the first of `betas` against the learning rate."""
-    stored = RECORD["training"][name]
+def test_momentum_inversion_is_two_schedules():
+    """torch moves the momentum against the learning rate.
+
+    The first of Adam's `betas` too; but its bias correction is right for a constant one only.
+    """
+    stored = RECORD["training"]["sgd"]
     grads, params = (np.array(stored[key]) for key in ("grads", "params"))
-    steps = len(grads)
     with jax.enable_x64(True):
-        rate, momentum = torch_cycle(steps)
-        tx = {
-            "sgd": gx.sgd(rate, momentum=momentum),
-            "adam": gx.adam(rate, b1=momentum, b2=0.99, eps=1e-6),
-        }[name]
+        rate, momentum = torch_cycle(len(grads))
+        tx = gx.sgd(rate, momentum=momentum)
         p = jnp.asarray(params[0])
         state = tx.init(p)
         for g, expected in zip(grads, params[1:], strict=True):
