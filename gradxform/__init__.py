@@ -72,6 +72,7 @@ from .core.types import (
     Schedule as Schedule,
     State as State,
     Updates as Updates,
+    whole_arrays as whole_arrays,
 )
 from .core.version import VERSION as _VERSION
 
@@ -537,7 +538,7 @@ __all__ = [  # noqa: RUF022
     "StateDType",
     "Boundaries", "Steps",
     "epochs", "fraction", "Length",
-    "optimizer", "transformation",
+    "optimizer", "transformation", "whole_arrays",
     "schedule",
     "tunable", "HyperparamsState",
     "hyperparams", "set_hyperparams",

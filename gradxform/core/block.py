@@ -11,6 +11,7 @@ from . import buffers, check, hyperparams, tree
 from .fit import Fit, Made, Unknown
 from .needs import Needs, needs_of
 from .recipe import Recipe
+from .shards import view_of
 from .types import GradientTransformation, Init, InitUpdate, Params, State, Updates
 
 
@@ -40,6 +41,11 @@ class Block:
         self.stored = signature.stored
         self.live = hyperparams.live_arguments(signature.rules, bound.arguments)
         self.weighing = hyperparams.weighing(signature.rules, self.live)
+        self.view = view_of(
+            getattr(factory, "whole_arrays", None),
+            bound.arguments,
+            signature.rules.get("axis_name"),
+        )
         signature.keep_own(bound, self.buffers)
         known = {
             name: value.value if isinstance(value, hyperparams.Tunable) else value
@@ -91,13 +97,17 @@ class Block:
     def start(self, params: Params, instead: dict[str, Any]) -> State:
         """The state before the first step; with other arguments `instead` of some."""
         with check.calling(f"{self.name}(...).init"):
-            if not self.live:
-                body = self.run(instead) if instead else self.body
-                assert body is not None
-                return body.init(params)
-            state = hyperparams.start(self.live, self.weighing)
-            body = self.run({**state.hyperparams, **state.tunables, **instead})
-            return state._replace(inner_state=body.init(params))
+            return self.view.start(functools.partial(self.begun, instead), params)
+
+    def begun(self, instead: dict[str, Any], params: Params) -> State:
+        """The state before the first step, in a `shard_map` that is as it should be."""
+        if not self.live:
+            body = self.run(instead) if instead else self.body
+            assert body is not None
+            return body.init(params)
+        state = hyperparams.start(self.live, self.weighing)
+        body = self.run({**state.hyperparams, **state.tunables, **instead})
+        return state._replace(inner_state=body.init(params))
 
     def layout(self, params: Params, *, whole: bool) -> Made:
         """What `init` makes of the parameters, with what is not compared left out.
@@ -130,6 +140,18 @@ class Block:
             if self.body is not None:
                 self.require_params(self.body.needs, params)
             state = self.fit_own(state, updates)
+        if not self.view.is_concerned():
+            return self.updated(updates, state, params, **extra)
+        with check.calling(f"{self.name}(...).update"):
+            result: tuple[Updates, State] = self.view.step(
+                self.updated, updates, state, params, extra
+            )
+            return result
+
+    def updated(
+        self, updates: Updates, state: State, params: Params = None, **extra: Any
+    ) -> tuple[Updates, State]:
+        """One step, in a `shard_map` that is as it should be."""
         if not self.live:
             assert self.body is not None
             return self.call(self.body, updates, state, params, extra)

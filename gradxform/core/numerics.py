@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import check, mesh
+from . import mesh, shards
 from .repeated import alike, each
 
 # A real number in a rule: a Python float (a constant) or a 0-d array.
@@ -217,12 +217,9 @@ def divide(x: Value, y: Value, eps: Value = 0.0) -> Value:
     return jnp.where(zero, jnp.zeros_like(quotient), quotient)
 
 
-def global_norm(tree: Any, axis_name: Any = None) -> jax.Array:
-    """The Euclidean norm of all leaves of `tree` together, summed in at least float32.
-
-    `axis_name`: see `global_sum`.
-    """
-    return jnp.sqrt(global_sum(abs_sq, tree, axis_name=axis_name))
+def global_norm(tree: Any) -> jax.Array:
+    """The Euclidean norm of all leaves of `tree` together, summed in at least float32."""
+    return jnp.sqrt(global_sum(abs_sq, tree))
 
 
 def global_dot(a: Any, b: Any) -> jax.Array:
@@ -230,15 +227,37 @@ def global_dot(a: Any, b: Any) -> jax.Array:
     return global_sum(lambda x, y: jnp.real(jnp.conj(x) * y), a, b)
 
 
-def global_sum(term: Callable[..., Value], *trees: Any, axis_name: Any = None) -> jax.Array:
+def global_sum(term: Callable[..., Value], *trees: Any) -> jax.Array:
     """The sum of `term(*leaves)` over all elements of all leaves, in at least float32.
+
+    Inside of `jax.shard_map` it is that over all shards, if the block that asks was told which
+    axes arrays are split over (`core.shards`). What is the same on all devices counts once.
 
     Args:
       term: an element-wise function of the leaves, with a real result.
       *trees: trees with equally many leaves, in the same order.
-      axis_name: inside of `jax.shard_map`, the mesh axes (one or a tuple) that arrays are split
-        over: the sum is then that over all shards. What is the same on all devices counts once.
     """
+    return _in_pairs(_over_shards(_sums(term, *trees)))
+
+
+def finite_here(tree: Any) -> jax.Array:
+    """Whether the sum of squares of all leaves of `tree`, of this device's alone, is finite."""
+    return jnp.isfinite(_in_pairs(_sums(abs_sq, tree)))
+
+
+def array_sum(x: jax.Array) -> jax.Array:
+    """The sum of the array `x`, over all its shards as `global_sum` is."""
+    return _in_pairs(_over_shards([jnp.sum(x)]))
+
+
+def array_size(x: jax.Array) -> int:
+    """The number of elements of the array `x`, with those of its shards on other devices."""
+    axes = [axis for axis in shards.split_over() if axis in mesh.varying(x)]
+    return int(np.size(x)) * math.prod(map(jax.lax.axis_size, axes))
+
+
+def _sums(term: Callable[..., Value], *trees: Any) -> list[jax.Array]:
+    """Sums that make up that of all leaves; at least one."""
     dtype = scalar_dtype()
 
     def part(together: list[tuple[Any, ...]], _: None) -> jax.Array:
@@ -251,16 +270,16 @@ def global_sum(term: Callable[..., Value], *trees: Any, axis_name: Any = None) -
         most = _TOGETHER if size <= _SMALL else 1
         parts += [[leaves[key] for key in keys[i : i + most]] for i in range(0, len(keys), most)]
     sums = list(each(part, dict(enumerate(parts)), None).values())
-    if axis_name is not None:
-        sums = _over_shards(sums, axis_name if isinstance(axis_name, tuple) else (axis_name,))
-    return _in_pairs(sums) if sums else jnp.zeros((), dtype)
+    return sums or [jnp.zeros((), dtype)]
 
 
-def _over_shards(sums: list[jax.Array], axes: tuple[str, ...]) -> list[jax.Array]:
+def _over_shards(sums: list[jax.Array]) -> list[jax.Array]:
     """The same sums over all shards of what they are sums of, with one transfer for each set of
     axes that arrays are split over."""
-    for axis in axes:
-        _require_tracked(axis)
+    axes = shards.split_over()
+    if not axes:
+        return sums
+    shards.require_tracked(axes)
     groups: dict[tuple[str, ...], list[jax.Array]] = {}
     for x in sums:
         split = mesh.varying(x)
@@ -270,22 +289,6 @@ def _over_shards(sums: list[jax.Array], axes: tuple[str, ...]) -> list[jax.Array
         psum(_in_pairs(group), split) if split else _in_pairs(group)
         for split, group in groups.items()
     ]
-
-
-def _require_tracked(axis: str) -> None:
-    """Refuse an axis of which it is not known what is split over it."""
-    try:
-        index = jax.lax.axis_index(axis)
-    except NameError:
-        raise check.Refusal(
-            f"`axis_name={axis!r}` is no axis of a `jax.shard_map` around this update. Outside of "
-            "one, sums are over whole arrays, whatever their sharding: leave `axis_name` out."
-        ) from None
-    check.require(
-        axis in mesh.varying(index),
-        f"`axis_name={axis!r}`: which arrays are split over the axis, and which every device has "
-        "whole, is known inside of `jax.shard_map(..., check_vma=True)` only, its default.",
-    )
 
 
 # Leaves of at most so many elements are added to each other before they are summed, so many at a

@@ -4,6 +4,7 @@
 structure and the shapes of the parameters'; `State` a tree of arrays in NamedTuples.
 """
 
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
@@ -254,6 +255,31 @@ def declared(tx: Any, mark: str) -> str:
     factory = tx.recipe.factory if hasattr(tx, "recipe") else None
     found: str = getattr(factory, "declared", {}).get(mark, "")
     return found
+
+
+def whole_arrays(factory: Factory) -> Factory:
+    """Say that a transformation needs the whole of arrays; it goes below the decorator.
+
+    What it does with a coordinate depends on others, of its array or of all. Inside of
+    `jax.shard_map`, where it sees one shard of each, its argument `axis_name` says what that means;
+    see `core.shards`. There sums over arrays are those of `numerics`, which are over all shards.
+    """
+    return whole_arrays_where(lambda arguments: True)(factory)
+
+
+def whole_arrays_where(needed: Callable[[dict[str, Any]], bool]) -> Callable[[Factory], Factory]:
+    """`whole_arrays`, but with these arguments only."""
+
+    def declared(factory: Factory) -> Factory:
+        if "axis_name" not in inspect.signature(factory).parameters:
+            raise TypeError(
+                f"`{factory.__name__}` needs whole arrays, and so an argument "
+                "`axis_name: AxisName = None`."
+            )
+        factory.__dict__["whole_arrays"] = needed
+        return factory
+
+    return declared
 
 
 def no_state(params: Params) -> State:

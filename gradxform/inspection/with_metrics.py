@@ -20,7 +20,8 @@ from ..core.arguments import Count, Transformation
 from ..core.branch import when
 from ..core.factory import transformation
 from ..core.mask import MaskRule, kept, mask_tree
-from ..core.types import InitUpdate, Params, State, Updates, update_wide
+from ..core.shards import AxisName
+from ..core.types import InitUpdate, Params, State, Updates, update_wide, whole_arrays
 
 _NAMES = (
     "gradient_norm",
@@ -65,12 +66,14 @@ class _GroupsRule:
 
 
 @transformation
+@whole_arrays
 def with_metrics(
     inner: Transformation,
     every: Count = 100,
     *,
     groups: Annotated[dict[str, Any] | None, _GroupsRule()] = None,
     cosine: bool = False,
+    axis_name: AxisName = None,
 ) -> InitUpdate:
     """Measure norms, ratios and fractions on the way, for `metrics(state)` to read.
 
@@ -88,6 +91,8 @@ def with_metrics(
         prefix tree of bools, or a function from the parameters to one. Groups may overlap.
       cosine: whether to measure the cosine between two updates in a row, for which the update
         before each measurement is kept in the state.
+      axis_name: inside of `jax.shard_map`, the mesh axes that arrays are split over, or `()`; see
+        `clip_by_global_norm`.
 
     Returns:
       A transformation with state `WithMetricsState`: some scalars, and 4 bytes a parameter with
@@ -174,7 +179,9 @@ def _measured(
 
 
 def _of_group(g: Any, u: Any, w: Any, last: Any) -> dict[str, Array]:
-    size = jnp.asarray(max(sum(map(np.size, jax.tree.leaves(g))), 1), numerics.scalar_dtype())
+    size = jnp.asarray(
+        max(sum(map(numerics.array_size, jax.tree.leaves(g))), 1), numerics.scalar_dtype()
+    )
     gradient, update, param = (numerics.global_norm(x) for x in (g, u, w))
     finite = jnp.isfinite(gradient)
     nonfinite = when(finite, lambda _, n: numerics.filled_like(n, 0), _nonfinite, g, gradient)

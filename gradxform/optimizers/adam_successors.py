@@ -2,6 +2,7 @@
 
 from ..core.arguments import Decay, LearningRate, Mask, NonNegative, Positive, StateDType
 from ..core.factory import optimizer
+from ..core.shards import AxisName
 from ..core.types import GradientTransformation
 from ..transforms.adan import scale_by_adan
 from ..transforms.ademamix import scale_by_ademamix
@@ -131,15 +132,17 @@ def mars(
     *,
     mask: Mask = None,
     state_dtype: StateDType = None,
+    axis_name: AxisName = None,
 ) -> GradientTransformation:
     """MARS-AdamW: AdamW on gradients with less noise; the authors' learning rate is 3e-3.
 
     `b1`, `b2`, `eps`, `gamma`, `max_norm`, `state_dtype`: see `scale_by_mars`. `weight_decay`,
     `mask`: see `add_decoupled_weight_decay`. The authors' code gives those parameters that are no
     matrices to AdamW instead. State: 12 bytes a parameter.
+    `axis_name`: see `clip_by_global_norm`.
     """
     return chain(
-        scale_by_mars(b1, b2, eps, gamma, max_norm, state_dtype=state_dtype),
+        scale_by_mars(b1, b2, eps, gamma, max_norm, state_dtype=state_dtype, axis_name=axis_name),
         add_decoupled_weight_decay(weight_decay, mask=mask),
         scale_by_learning_rate(learning_rate),
     )

@@ -3,6 +3,7 @@
 from ..core import check
 from ..core.arguments import Decay, LearningRate, Mask, NonNegative, NonNegativeNumber, StateDType
 from ..core.factory import optimizer
+from ..core.shards import AxisName
 from ..core.types import GradientTransformation
 from ..transforms.adadelta import scale_by_adadelta
 from ..transforms.adam import scale_by_adam
@@ -160,6 +161,7 @@ def novograd(
     weight_decay: NonNegative = 0.0,
     mask: Mask = None,
     state_dtype: StateDType = None,
+    axis_name: AxisName = None,
 ) -> GradientTransformation:
     """NovoGrad: momentum of gradients that each array divides by its running norm.
 
@@ -168,9 +170,10 @@ def novograd(
     b2 and b1 and has 0.25 and 0.9.
     `weight_decay`, `mask`: see `add_decoupled_weight_decay`, which comes before the momentum, as in
     the paper. State: 4 bytes a parameter.
+    `axis_name`: see `clip_by_global_norm`.
     """
     return chain(
-        scale_by_running_norm(decay, eps),
+        scale_by_running_norm(decay, eps, axis_name=axis_name),
         add_decoupled_weight_decay(weight_decay, mask=mask),
         scale_by_momentum(momentum, state_dtype=state_dtype),
         scale_by_learning_rate(learning_rate),

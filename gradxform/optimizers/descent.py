@@ -11,6 +11,7 @@ from ..core.arguments import (
     TracedWholeNumber,
 )
 from ..core.factory import optimizer
+from ..core.shards import AxisName
 from ..core.types import GradientTransformation
 from ..transforms.adam import scale_by_adam
 from ..transforms.decay import add_l2_regularization
@@ -110,14 +111,16 @@ def polyak_sgd(
     max_step_size: Positive = 1.0,
     f_min: Scalar = 0.0,
     c: Positive = 0.5,
+    axis_name: AxisName = None,
 ) -> GradientTransformation:
     """Gradient descent with the step size that the loss implies; `update` needs `value=loss`.
 
     `learning_rate` multiplies Polyak's step size: 1 leaves it, a schedule warms it up; optax's
     scaling divides it. The rest: see `scale_by_polyak`; optax calls `max_step_size`
     max_learning_rate. State: one scalar.
+    `axis_name`: see `clip_by_global_norm`.
     """
     return chain(
-        scale_by_polyak(max_step_size=max_step_size, f_min=f_min, c=c),
+        scale_by_polyak(max_step_size=max_step_size, f_min=f_min, c=c, axis_name=axis_name),
         scale_by_learning_rate(learning_rate),
     )

@@ -2,6 +2,7 @@
 
 from ..core.arguments import Decay, LearningRate, Mask, NonNegative, Positive, StateDType
 from ..core.factory import optimizer
+from ..core.shards import AxisName
 from ..core.types import GradientTransformation
 from ..transforms.adam import scale_by_adam
 from ..transforms.decay import add_decoupled_weight_decay
@@ -24,6 +25,7 @@ def lars(
     mask: Mask = None,
     trust_mask: Mask = None,
     state_dtype: StateDType = None,
+    axis_name: AxisName = None,
 ) -> GradientTransformation:
     """LARS: SGD with momentum and a rate for each layer, for batches of thousands of images.
 
@@ -31,9 +33,17 @@ def lars(
     `momentum`, `nesterov`, `state_dtype`: see `scale_by_momentum`. The velocity gathers steps, not
     gradients: a learning rate that falls does not shorten what is under way. State: 4 bytes a
     parameter.
+    `axis_name`: see `clip_by_global_norm`.
     """
     return chain(
-        scale_by_lars(trust_coefficient, weight_decay, eps, mask=mask, trust_mask=trust_mask),
+        scale_by_lars(
+            trust_coefficient,
+            weight_decay,
+            eps,
+            mask=mask,
+            trust_mask=trust_mask,
+            axis_name=axis_name,
+        ),
         scale_by_learning_rate(learning_rate),
         scale_by_momentum(momentum, nesterov, state_dtype=state_dtype),
     )
@@ -51,26 +61,29 @@ def lamb(
     mask: Mask = None,
     trust_mask: Mask = None,
     state_dtype: StateDType = None,
+    axis_name: AxisName = None,
 ) -> GradientTransformation:
     """LAMB: AdamW's direction with each layer's own length, for batches of 32k sentences.
 
     `b1`, `b2`, `eps`, `eps_root`, `state_dtype`: see `scale_by_adam`. `weight_decay`, `mask`: see
     `add_decoupled_weight_decay`; 0.01 is the paper's, optax's is 0. `trust_mask` is the `mask` of
     `scale_by_trust_ratio`. State: 8 bytes a parameter.
+    `axis_name`: see `clip_by_global_norm`.
     """
     return chain(
         scale_by_adam(b1, b2, eps, eps_root=eps_root, state_dtype=state_dtype),
         add_decoupled_weight_decay(weight_decay, mask=mask),
-        scale_by_trust_ratio(mask=trust_mask),
+        scale_by_trust_ratio(mask=trust_mask, axis_name=axis_name),
         scale_by_learning_rate(learning_rate),
     )
 
 
 @optimizer
-def fromage(learning_rate: LearningRate) -> GradientTransformation:
+def fromage(learning_rate: LearningRate, *, axis_name: AxisName = None) -> GradientTransformation:
     """Fromage: every layer turns by the same angle; 0.01 is a good learning rate to begin with.
 
     See `scale_by_fromage`, which owns the learning rate. optax bounds both norms from below by
     1e-6 where the ratio here is 1. No state.
+    `axis_name`: see `clip_by_global_norm`.
     """
-    return chain(scale_by_fromage(learning_rate), scale_by_learning_rate(None))
+    return chain(scale_by_fromage(learning_rate, axis_name=axis_name), scale_by_learning_rate(None))

@@ -11,6 +11,7 @@ from ..core.arguments import (
     StateDType,
 )
 from ..core.factory import optimizer
+from ..core.shards import AxisName
 from ..core.types import GradientTransformation
 from ..transforms.cocob import scale_by_cocob
 from ..transforms.dadapt import GrowthRate, scale_by_dadapt_adam
@@ -30,6 +31,7 @@ def dog(
     l2: NonNegative = 0.0,
     init_eta: PositiveNumber | None = None,
     mask: Mask = None,
+    axis_name: AxisName = None,
 ) -> GradientTransformation:
     """DoG: gradient descent with the step size distance over gradients.
 
@@ -37,10 +39,11 @@ def dog(
     this factor c and advises against another. `reps_rel`, `eps`, `init_eta`: see `scale_by_dog`.
     `l2`, `mask`: see `add_l2_regularization`; the authors' code and optax call it `weight_decay`.
     The defaults are theirs. State: 4 bytes a parameter.
+    `axis_name`: see `clip_by_global_norm`.
     """
     return chain(
         *_penalty(l2, mask),
-        scale_by_dog(reps_rel, eps, init_eta=init_eta),
+        scale_by_dog(reps_rel, eps, init_eta=init_eta, axis_name=axis_name),
         scale_by_learning_rate(learning_rate),
     )
 
@@ -53,6 +56,7 @@ def dowg(
     eps: NonNegative = 1e-4,
     l2: NonNegative = 0.0,
     mask: Mask = None,
+    axis_name: AxisName = None,
 ) -> GradientTransformation:
     """DoWG: gradient descent with the step size distance over weighted gradients.
 
@@ -63,10 +67,11 @@ def dowg(
     `eps`: see `scale_by_dowg`; optax takes the square of `r_eps`. `l2`, `mask`: see
     `add_l2_regularization`; optax calls it `weight_decay`. The other defaults are those of the
     authors' code and optax. State: 4 bytes a parameter.
+    `axis_name`: see `clip_by_global_norm`.
     """
     return chain(
         *_penalty(l2, mask),
-        scale_by_dowg(r_eps, eps),
+        scale_by_dowg(r_eps, eps, axis_name=axis_name),
         scale_by_learning_rate(learning_rate),
     )
 
@@ -87,6 +92,7 @@ def prodigy(
     safeguard_warmup: bool = False,
     mask: Mask = None,
     state_dtype: StateDType = None,
+    axis_name: AxisName = None,
 ) -> GradientTransformation:
     """Prodigy: AdamW whose learning rate is an estimate of the distance to the solution.
 
@@ -94,6 +100,7 @@ def prodigy(
     other values, or a schedule from 1.0 down, multiply it. The rest: see `scale_by_prodigy`. The
     defaults are the paper's and those of the authors' code; optax always corrects the bias, and
     calls `d0` estim_lr0 and `d_coef` estim_lr_coef. State: 16 bytes a parameter.
+    `axis_name`: see `clip_by_global_norm`.
     """
     return chain(
         scale_by_prodigy(
@@ -110,6 +117,7 @@ def prodigy(
             safeguard_warmup=safeguard_warmup,
             mask=mask,
             state_dtype=state_dtype,
+            axis_name=axis_name,
         ),
         scale_by_learning_rate(None),
     )
@@ -128,6 +136,7 @@ def dadapt_adamw(
     bias_correction: bool = False,
     mask: Mask = None,
     state_dtype: StateDType = None,
+    axis_name: AxisName = None,
 ) -> GradientTransformation:
     """D-Adaptation: AdamW whose learning rate is an estimate of the distance to the solution.
 
@@ -135,6 +144,7 @@ def dadapt_adamw(
     other values, or a schedule from 1.0 down, multiply it. The rest: see `scale_by_dadapt_adam`.
     The defaults are the paper's and those of the authors' code; optax always corrects the bias,
     and calls `d0` estim_lr0. State: 12 bytes a parameter.
+    `axis_name`: see `clip_by_global_norm`.
     """
     return chain(
         scale_by_dadapt_adam(
@@ -148,6 +158,7 @@ def dadapt_adamw(
             bias_correction=bias_correction,
             mask=mask,
             state_dtype=state_dtype,
+            axis_name=axis_name,
         ),
         scale_by_learning_rate(None),
     )

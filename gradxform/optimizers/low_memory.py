@@ -11,6 +11,7 @@ from ..core.arguments import (
     TracedWholeNumber,
 )
 from ..core.factory import optimizer
+from ..core.shards import WholeShards
 from ..core.types import GradientTransformation
 from ..schedules.combine import join_schedules
 from ..schedules.shapes import constant_schedule, inverse_sqrt_decay
@@ -44,6 +45,7 @@ def adafactor(
     min_dim_size_to_factor: Size = 128,
     mask: Mask = None,
     state_dtype: StateDType = None,
+    axis_name: WholeShards = None,
 ) -> GradientTransformation:
     """Adafactor: about Adam's steps for almost no memory; for transformers.
 
@@ -56,6 +58,7 @@ def adafactor(
     `weight_decay`, `mask`: see `add_decoupled_weight_decay`; optax's is per step, not per unit of
     learning rate. optax without a learning rate takes steps of 1 relative to the parameters.
     State: 4 (n + m) bytes for a large n by m matrix; 4 bytes a parameter more with momentum.
+    `axis_name`: see `clip_by_global_norm`.
     """
     links = [
         scale_by_factored_rms(
@@ -66,12 +69,13 @@ def adafactor(
             factored=factored,
             min_dim_size_to_factor=min_dim_size_to_factor,
             state_dtype=state_dtype,
+            axis_name=axis_name,
         )
     ]
     if max_rms is not None:
-        links.append(clip_by_block_rms(max_rms))
+        links.append(clip_by_block_rms(max_rms, axis_name=axis_name))
     if min_scale is not None:
-        links.append(scale_by_parameter_rms(min_scale))
+        links.append(scale_by_parameter_rms(min_scale, axis_name=axis_name))
     if momentum is not None:
         links.append(scale_by_ema(momentum, state_dtype=state_dtype))
     return chain(
@@ -87,14 +91,16 @@ def sm3(
     momentum: Decay | None = 0.9,
     *,
     state_dtype: StateDType = None,
+    axis_name: WholeShards = None,
 ) -> GradientTransformation:
     """SM3: AdaGrad with sums for rows and columns; for large embeddings.
 
     `state_dtype`: see `scale_by_sm3`. `momentum`: see `scale_by_ema`, which comes
     after the division; None leaves it and its memory out. State: 4 (n + m) bytes for an n by m
     matrix; 4 bytes a parameter more with momentum.
+    `axis_name`: see `clip_by_global_norm`.
     """
-    scaling = scale_by_sm3(state_dtype=state_dtype)
+    scaling = scale_by_sm3(state_dtype=state_dtype, axis_name=axis_name)
     if momentum is None:
         return chain(scaling, scale_by_learning_rate(learning_rate))
     return chain(

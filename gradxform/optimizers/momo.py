@@ -2,6 +2,7 @@
 
 from ..core.arguments import Decay, LearningRate, NonNegative, Scalar, StateDType
 from ..core.factory import optimizer
+from ..core.shards import AxisName
 from ..core.types import GradientTransformation
 from ..transforms.momo import scale_by_momo, scale_by_momo_adam
 from ..transforms.scale import scale_by_learning_rate
@@ -17,12 +18,14 @@ def momo(
     *,
     adaptive_lower_bound: bool = False,
     state_dtype: StateDType = None,
+    axis_name: AxisName = None,
 ) -> GradientTransformation:
     """MoMo: SGD with momentum whose step size the loss chooses: pass `update(..., value=loss)`.
 
     `learning_rate`: the largest step size, which early training uses; 1.0 is meant to be large.
     The rest: see `scale_by_momo`. The defaults are the authors' and optax's; optax's weight decay
     shrinks the parameters but not the step. State: 4 bytes a parameter.
+    `axis_name`: see `clip_by_global_norm`.
     """
     return chain(
         scale_by_momo(
@@ -32,6 +35,7 @@ def momo(
             weight_decay,
             adaptive_lower_bound=adaptive_lower_bound,
             state_dtype=state_dtype,
+            axis_name=axis_name,
         ),
         scale_by_learning_rate(None),
     )
@@ -48,6 +52,7 @@ def momo_adam(
     *,
     adaptive_lower_bound: bool = False,
     state_dtype: StateDType = None,
+    axis_name: AxisName = None,
 ) -> GradientTransformation:
     """MoMo-Adam: Adam whose step size the loss chooses: pass `update(..., value=loss)`.
 
@@ -55,6 +60,7 @@ def momo_adam(
     ten times larger. The rest: see `scale_by_momo_adam`. The defaults are the authors' and
     optax's; optax's weight decay shrinks the parameters but not the step. State: 8 bytes a
     parameter.
+    `axis_name`: see `clip_by_global_norm`.
     """
     return chain(
         scale_by_momo_adam(
@@ -66,6 +72,7 @@ def momo_adam(
             weight_decay,
             adaptive_lower_bound=adaptive_lower_bound,
             state_dtype=state_dtype,
+            axis_name=axis_name,
         ),
         scale_by_learning_rate(None),
     )

@@ -11,6 +11,7 @@ from ..core.arguments import (
     TracedWholeNumber,
 )
 from ..core.factory import optimizer
+from ..core.shards import AxisName
 from ..core.types import GradientTransformation
 from ..transforms.decay import add_decoupled_weight_decay
 from ..transforms.scale import scale_by_learning_rate
@@ -32,6 +33,7 @@ def sophia(
     seed: TracedWholeNumber = 0,
     mask: Mask = None,
     state_dtype: StateDType = None,
+    axis_name: AxisName = None,
 ) -> GradientTransformation:
     """Sophia: momentum over curvature, with decoupled weight decay.
 
@@ -43,6 +45,7 @@ def sophia(
     1e-4. The rest: see `scale_by_sophia`. The defaults are the paper's; optax has b1 = 0.965 and
     eps = 1e-8, corrects the first moment, and uses an estimate from the step after on. State: 8
     bytes a parameter.
+    `axis_name`: see `clip_by_global_norm`.
     """
     return chain(
         scale_by_sophia(
@@ -54,6 +57,7 @@ def sophia(
             interval=interval,
             seed=seed,
             state_dtype=state_dtype,
+            axis_name=axis_name,
         ),
         add_decoupled_weight_decay(weight_decay, mask=mask),
         scale_by_learning_rate(learning_rate),

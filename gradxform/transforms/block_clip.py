@@ -23,13 +23,15 @@ from ..core.arguments import Mask, NonNegative, Positive
 from ..core.factory import transformation
 from ..core.mask import mask_tree
 from ..core.numerics import Value
-from ..core.types import InitUpdate, Params, State, Updates, leaf_wise, no_state
+from ..core.shards import AxisName, WholeShards
+from ..core.types import InitUpdate, Params, State, Updates, leaf_wise, no_state, whole_arrays
 from .norms import Axis, block_norm, block_rms, fan_in, summed_axes
 
 
 @transformation
 @leaf_wise
-def clip_by_block_norm(max_norm: Positive) -> InitUpdate:
+@whole_arrays
+def clip_by_block_norm(max_norm: Positive, *, axis_name: AxisName = None) -> InitUpdate:
     """Scale each array by a factor of its own so that its norm is at most max_norm.
 
     Arrays within the bound pass bit for bit; a coordinate that is not finite spoils its own array
@@ -37,6 +39,8 @@ def clip_by_block_norm(max_norm: Positive) -> InitUpdate:
 
     Args:
       max_norm: the bound c on the norm of each array, in units of the gradient.
+      axis_name: inside of `jax.shard_map`, the mesh axes that arrays are split over, or `()`; see
+        `clip_by_global_norm`.
     """
 
     def update(updates: Updates, state: State) -> tuple[Updates, State]:
@@ -51,7 +55,8 @@ def _block_norm_rule(g: Array, *, max_norm: Value) -> Array:
 
 @transformation
 @leaf_wise
-def clip_by_block_rms(max_rms: Positive = 1.0) -> InitUpdate:
+@whole_arrays
+def clip_by_block_rms(max_rms: Positive = 1.0, *, axis_name: AxisName = None) -> InitUpdate:
     """Scale each array so that its root-mean-square is at most max_rms.
 
     Behind a scaling that makes coordinates of about unit size, the bound 1 cuts the steps
@@ -60,6 +65,8 @@ def clip_by_block_rms(max_rms: Positive = 1.0) -> InitUpdate:
     Args:
       max_rms: the bound c, in units of the update that comes in. 1 is Adafactor's, where it is
         called d; optax has no default.
+      axis_name: inside of `jax.shard_map`, the mesh axes that arrays are split over, or `()`; see
+        `clip_by_global_norm`.
     """
 
     def update(updates: Updates, state: State) -> tuple[Updates, State]:
@@ -74,12 +81,14 @@ def _block_rms_rule(g: Array, *, max_rms: Value) -> Array:
 
 @transformation
 @leaf_wise
+@whole_arrays
 def adaptive_gradient_clip(
     clipping: Positive = 0.01,
     eps: NonNegative = 1e-3,
     *,
     axis: Axis = None,
     mask: Mask = None,
+    axis_name: WholeShards = None,
 ) -> InitUpdate:
     """Bound each unit's gradient by a fraction of the norm of its weights (AGC).
 
@@ -95,6 +104,8 @@ def adaptive_gradient_clip(
         a 1-d convolution (width, in, out) needs `axis=(0, 1)`.
       mask: which arrays are clipped: a tree or prefix tree of bools, or a function from the
         parameters to one. The paper leaves the last, linear layer out.
+      axis_name: `()` inside of `jax.shard_map` where each shard is a whole; see
+        `clip_by_global_norm`. Other shards are refused: its result is no sum over them.
     """
 
     def update(updates: Updates, state: State, params: Params) -> tuple[Updates, State]:

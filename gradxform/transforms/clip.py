@@ -17,8 +17,8 @@ from ..core import numerics, tree
 from ..core.arguments import Positive
 from ..core.factory import transformation
 from ..core.numerics import Value
-from ..core.types import InitUpdate, Params, State, Updates, no_state
-from .norms import AxisName
+from ..core.shards import AxisName
+from ..core.types import InitUpdate, Params, State, Updates, no_state, whole_arrays
 from .scale import scale_rule
 
 
@@ -68,6 +68,7 @@ def _clip_rule(g: Array, *, max_value: Value) -> Array:
 
 
 @transformation
+@whole_arrays
 def clip_by_global_norm(
     max_norm: Positive,
     *,
@@ -89,15 +90,17 @@ def clip_by_global_norm(
         leave its state untouched.
       axis_name: for an update inside of `jax.shard_map`, where it sees one shard of each array:
         the mesh axis, or a tuple of them, that arrays are split over. The norm is then that of
-        all shards; arrays that every device has whole count once. Under `jit`, arrays are whole
-        whatever their sharding, and it is left out.
+        all shards; arrays that every device has whole count once. `()` says that each shard is a
+        whole, as with one model a device. Without it an array that differs between devices is
+        refused, and with `check_vma=False`, where nothing tells which do, everything but `()`.
+        Under `jit`, arrays are whole whatever their sharding, and it is left out.
 
     Returns:
       A transformation with state `ClipByGlobalNormState`: four scalars.
 
     Raises:
-      ValueError: by `update`: `axis_name` is not an axis of a `shard_map` around it, or one with
-        `check_vma=False`, which does not know what is split.
+      ValueError: by `update`: `axis_name` is no axis of a `shard_map` around it, or what it says
+        cannot be right there.
     """
 
     def init(params: Params) -> ClipByGlobalNormState:
@@ -111,7 +114,7 @@ def clip_by_global_norm(
     def update(updates: Updates, state: ClipByGlobalNormState) -> tuple[Updates, State]:
         if on_nonfinite == "zero":
             updates = tree.lift(_finite_rule, updates)
-        norm = numerics.global_norm(updates, axis_name)
+        norm = numerics.global_norm(updates)
         factor, clipped = _clip_factor(norm, max_norm)
         longer = jnp.where(clipped, numerics.increment(state.clipped_steps), state.clipped_steps)
         after = factor * norm

@@ -39,7 +39,8 @@ from ..core.factory import transformation
 from ..core.hyperparams import ScalarRule
 from ..core.mask import mask_tree
 from ..core.numerics import Value
-from ..core.types import InitUpdate, Params, State, Updates
+from ..core.shards import AxisName
+from ..core.types import InitUpdate, Params, State, Updates, whole_arrays
 
 GrowthRate = Annotated[
     Any, ScalarRule(check.Interval(low=1.0, hint="It is a factor per step: 1.02 is a slow start."))
@@ -62,6 +63,7 @@ class ScaleByDadaptAdamState(NamedTuple):
 
 
 @transformation
+@whole_arrays
 def scale_by_dadapt_adam(
     learning_rate: LearningRate = 1.0,
     b1: CorrectedDecay = 0.9,
@@ -74,6 +76,7 @@ def scale_by_dadapt_adam(
     bias_correction: bool = False,
     mask: Mask = None,
     state_dtype: StateDType = None,
+    axis_name: AxisName = None,
 ) -> InitUpdate:
     """Replace gradients by Adam's steps, as long as the estimated distance allows.
 
@@ -98,6 +101,8 @@ def scale_by_dadapt_adam(
       mask: which parameters decay, as in `add_decoupled_weight_decay`.
       state_dtype: dtype of the moments and of s; by default the parameter's, but at least
         float32. They grow by the growth of d, which float16 cannot hold: they would be NaN.
+      axis_name: inside of `jax.shard_map`, the mesh axes that arrays are split over, or `()`; see
+        `clip_by_global_norm`.
 
     Returns:
       A transformation with state `ScaleByDadaptAdamState`: 12 bytes a parameter in float32.

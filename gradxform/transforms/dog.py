@@ -36,7 +36,8 @@ from ..core import numerics, tree
 from ..core.arguments import NonNegative, PositiveNumber
 from ..core.factory import transformation
 from ..core.numerics import Value
-from ..core.types import InitUpdate, Params, State, Updates
+from ..core.shards import AxisName
+from ..core.types import InitUpdate, Params, State, Updates, whole_arrays
 from .initial import distance, initial
 from .scale import scale_rule
 
@@ -68,11 +69,13 @@ class ScaleByDowgState(NamedTuple):
 
 
 @transformation
+@whole_arrays
 def scale_by_dog(
     reps_rel: PositiveNumber = 1e-6,
     eps: NonNegative = 1e-8,
     *,
     init_eta: PositiveNumber | None = None,
+    axis_name: AxisName = None,
 ) -> InitUpdate:
     """Scale all gradients by distance over gradients (DoG).
 
@@ -85,6 +88,8 @@ def scale_by_dog(
       eps: added to the sum of squared gradient norms, in their units. With gradients of zeros
         the update is 0 even if `eps` is 0.
       init_eta: the first step size, in the place of the first distance.
+      axis_name: inside of `jax.shard_map`, the mesh axes that arrays are split over, or `()`; see
+        `clip_by_global_norm`.
 
     Returns:
       A transformation with state `ScaleByDogState`: 4 bytes a parameter in float32, 2 in 16 bit.
@@ -121,7 +126,10 @@ def _dog_step_size(r: Array, total: Array, *, eps: Value, init_eta: Value | None
 
 
 @transformation
-def scale_by_dowg(r_eps: PositiveNumber = 0.01, eps: NonNegative = 1e-4) -> InitUpdate:
+@whole_arrays
+def scale_by_dowg(
+    r_eps: PositiveNumber = 0.01, eps: NonNegative = 1e-4, *, axis_name: AxisName = None
+) -> InitUpdate:
     """Scale all gradients by distance over weighted gradients (DoWG).
 
     `init` must see the parameters that training starts from, not a stand-in for them.
@@ -131,6 +139,8 @@ def scale_by_dowg(r_eps: PositiveNumber = 0.01, eps: NonNegative = 1e-4) -> Init
       eps: added to the root of the weighted sum, in units of the parameters times the gradient:
         steps become shorter where gradients are small. With gradients of zeros the update is 0
         even if `eps` is 0. The paper has none; the default is that of its authors' code.
+      axis_name: inside of `jax.shard_map`, the mesh axes that arrays are split over, or `()`; see
+        `clip_by_global_norm`.
 
     Returns:
       A transformation with state `ScaleByDowgState`: 4 bytes a parameter in float32, 2 in 16 bit.

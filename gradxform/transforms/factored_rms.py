@@ -27,7 +27,17 @@ from ..core.arguments import Decay, NonNegative, Size, StateDType, TracedWholeNu
 from ..core.factory import transformation
 from ..core.hyperparams import ScalarRule
 from ..core.numerics import Value
-from ..core.types import InitUpdate, Params, State, Updates, leaf_wise, no_state
+from ..core.shards import AxisName, WholeShards
+from ..core.types import (
+    InitUpdate,
+    Params,
+    State,
+    Updates,
+    leaf_wise,
+    no_state,
+    whole_arrays,
+    whole_arrays_where,
+)
 from .norms import block_rms
 
 DecayRate = Annotated[
@@ -60,6 +70,7 @@ class ScaleByFactoredRmsState(NamedTuple):
 
 @transformation
 @leaf_wise
+@whole_arrays_where(lambda arguments: arguments["factored"])
 def scale_by_factored_rms(
     *,
     decay_rate: DecayRate = 0.8,
@@ -69,6 +80,7 @@ def scale_by_factored_rms(
     factored: bool = True,
     min_dim_size_to_factor: Size = 128,
     state_dtype: StateDType = None,
+    axis_name: WholeShards = None,
 ) -> InitUpdate:
     """Divide by a root-mean-square of past gradients that is kept as rows and columns.
 
@@ -86,6 +98,8 @@ def scale_by_factored_rms(
         keeps a number a parameter. torch factors the last two axes of every array.
       state_dtype: dtype of the moments; by default the parameter's, but at least float32.
         In 16 bit the mean of squares loses most of what changes it: see `scale_by_adam`.
+      axis_name: `()` inside of `jax.shard_map` where each shard is a whole; see
+        `clip_by_global_norm`. Other shards are refused: its result is no sum over them.
 
     Returns:
       A transformation with state `ScaleByFactoredRmsState`: 4 (n + m) bytes for a large n by m
@@ -167,12 +181,17 @@ def _is_factored(shape: tuple[int, ...], smallest: int) -> bool:
 
 @transformation
 @leaf_wise
-def scale_by_parameter_rms(min_scale: NonNegative = 1e-3) -> InitUpdate:
+@whole_arrays
+def scale_by_parameter_rms(
+    min_scale: NonNegative = 1e-3, *, axis_name: AxisName = None
+) -> InitUpdate:
     """Scale each array by the root-mean-square of its parameters: relative step sizes.
 
     Args:
       min_scale: floor of the root-mean-square, in units of the parameters, so that arrays that
         start at zero can move.
+      axis_name: inside of `jax.shard_map`, the mesh axes that arrays are split over, or `()`; see
+        `clip_by_global_norm`.
     """
 
     def update(updates: Updates, state: State, params: Params) -> tuple[Updates, State]:

@@ -17,13 +17,15 @@ from ..core import tree
 from ..core.arguments import LearningRate
 from ..core.factory import transformation
 from ..core.numerics import Value
-from ..core.types import InitUpdate, Params, State, Updates, leaf_wise, no_state
+from ..core.shards import AxisName
+from ..core.types import InitUpdate, Params, State, Updates, leaf_wise, no_state, whole_arrays
 from .trust_ratio import trust_ratio
 
 
 @transformation
 @leaf_wise
-def scale_by_fromage(learning_rate: LearningRate) -> InitUpdate:
+@whole_arrays
+def scale_by_fromage(learning_rate: LearningRate, *, axis_name: AxisName = None) -> InitUpdate:
     """The whole step w - w_new of Fromage: the learning rate also sets how the weights shrink.
 
     u points uphill, as everywhere, and has the learning rate in it already: what ends the chain
@@ -31,6 +33,8 @@ def scale_by_fromage(learning_rate: LearningRate) -> InitUpdate:
 
     Args:
       learning_rate: η, the length of a step per length of the parameters; 0.01 is the paper's.
+      axis_name: inside of `jax.shard_map`, the mesh axes that arrays are split over, or `()`; see
+        `clip_by_global_norm`.
     """
 
     def update(updates: Updates, state: State, params: Params) -> tuple[Updates, State]:

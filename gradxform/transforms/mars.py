@@ -27,7 +27,8 @@ from ..core import numerics, tree
 from ..core.arguments import CorrectedDecay, Decay, NonNegative, Positive, StateDType
 from ..core.factory import transformation
 from ..core.numerics import Value
-from ..core.types import InitUpdate, Params, State, Updates, leaf_wise
+from ..core.shards import AxisName
+from ..core.types import InitUpdate, Params, State, Updates, leaf_wise, whole_arrays_where
 from .adam import adam_rule
 from .adan import change_of_gradient
 
@@ -50,12 +51,14 @@ class ScaleByMarsState(NamedTuple):
 
 @transformation
 @leaf_wise
+@whole_arrays_where(lambda arguments: arguments["max_norm"] is not None)
 def reduce_gradient_variance(
     gamma: NonNegative = 0.025,
     b1: Decay = 0.95,
     max_norm: Positive | None = 1.0,
     *,
     state_dtype: StateDType = None,
+    axis_name: AxisName = None,
 ) -> InitUpdate:
     """Add to each gradient a part of its change since the step before.
 
@@ -65,6 +68,8 @@ def reduce_gradient_variance(
       max_norm: bound on the norm of each array of c_t, in units of the gradient; None for no
         bound. In the paper it is 1.
       state_dtype: dtype of the old gradient; by default the parameter's, but at least float32.
+      axis_name: inside of `jax.shard_map`, the mesh axes that arrays are split over, or `()`; see
+        `clip_by_global_norm`.
 
     Returns:
       A transformation with state `ReduceGradientVarianceState`: 4 bytes a parameter in float32.
@@ -93,6 +98,7 @@ def reduce_gradient_variance(
 
 @transformation
 @leaf_wise
+@whole_arrays_where(lambda arguments: arguments["max_norm"] is not None)
 def scale_by_mars(
     b1: CorrectedDecay = 0.95,
     b2: CorrectedDecay = 0.99,
@@ -101,6 +107,7 @@ def scale_by_mars(
     max_norm: Positive | None = 1.0,
     *,
     state_dtype: StateDType = None,
+    axis_name: AxisName = None,
 ) -> InitUpdate:
     """Rescale each coordinate by Adam's moments of the corrected gradients (MARS-AdamW).
 
@@ -113,6 +120,8 @@ def scale_by_mars(
       max_norm: bound on the norm of each array of c_t, or None.
       state_dtype: dtype of the three buffers; by default the parameter's, but at least float32.
         In 16 bit the mean of squares loses most of what changes it: see `scale_by_adam`.
+      axis_name: inside of `jax.shard_map`, the mesh axes that arrays are split over, or `()`; see
+        `clip_by_global_norm`.
 
     Returns:
       A transformation with state `ScaleByMarsState`: 12 bytes a parameter in float32.
@@ -176,7 +185,7 @@ def _variance_rule(
     """(g_t, g_{t-1}) -> (u_t, g_t), with weight = gamma b1 / (1 - b1)."""
     c = g + weight * change_of_gradient(g, previous, first)
     if max_norm is not None:
-        norm = jnp.sqrt(jnp.sum(numerics.abs_sq(c)))
+        norm = jnp.sqrt(numerics.array_sum(numerics.abs_sq(c)))
         c = c * jnp.where(norm > max_norm, max_norm / norm, jnp.ones_like(norm))
     # A copy: outside of `jit` the state would hold the very array that was passed in.
     return c, jnp.array(g, copy=True)

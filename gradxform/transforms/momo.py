@@ -37,11 +37,13 @@ from ..core import check, numerics, tree
 from ..core.arguments import CorrectedDecay, Decay, LearningRate, NonNegative, Scalar, StateDType
 from ..core.factory import transformation
 from ..core.numerics import Value
-from ..core.types import InitUpdate, Params, State, Updates
+from ..core.shards import AxisName
+from ..core.types import InitUpdate, Params, State, Updates, whole_arrays
 from .momo_state import ScaleByMomoAdamState, ScaleByMomoState
 
 
 @transformation
+@whole_arrays
 def scale_by_momo(
     learning_rate: LearningRate = 1.0,
     beta: Decay = 0.9,
@@ -50,6 +52,7 @@ def scale_by_momo(
     *,
     adaptive_lower_bound: bool = False,
     state_dtype: StateDType = None,
+    axis_name: AxisName = None,
 ) -> InitUpdate:
     """Replace gradients by momentum times the step that the loss asks for (MoMo).
 
@@ -65,6 +68,8 @@ def scale_by_momo(
       weight_decay: λ, proximal: each step divides the weights by 1 + learning_rate weight_decay.
       adaptive_lower_bound: whether to estimate the bound along the way, from `lower_bound` up.
       state_dtype: dtype of the average; by default the parameter's, but at least float32.
+      axis_name: inside of `jax.shard_map`, the mesh axes that arrays are split over, or `()`; see
+        `clip_by_global_norm`.
 
     Returns:
       A transformation with state `ScaleByMomoState`: 4 bytes a parameter in float32.
@@ -108,6 +113,7 @@ def scale_by_momo(
 
 
 @transformation
+@whole_arrays
 def scale_by_momo_adam(
     learning_rate: LearningRate = 0.01,
     b1: CorrectedDecay = 0.9,
@@ -118,6 +124,7 @@ def scale_by_momo_adam(
     *,
     adaptive_lower_bound: bool = False,
     state_dtype: StateDType = None,
+    axis_name: AxisName = None,
 ) -> InitUpdate:
     """Replace gradients by Adam's directions times the step that the loss asks for (MoMo-Adam).
 
@@ -136,6 +143,8 @@ def scale_by_momo_adam(
       adaptive_lower_bound: whether to estimate the bound along the way, from `lower_bound` up.
       state_dtype: dtype of the averages; by default the parameter's, but at least float32.
         In 16 bit the mean of squares loses most of what changes it: see `scale_by_adam`.
+      axis_name: inside of `jax.shard_map`, the mesh axes that arrays are split over, or `()`; see
+        `clip_by_global_norm`.
 
     Returns:
       A transformation with state `ScaleByMomoAdamState`: 8 bytes a parameter in float32.

@@ -18,13 +18,15 @@ from ..core import numerics, tree
 from ..core.arguments import NonNegative
 from ..core.factory import transformation
 from ..core.numerics import Value
-from ..core.types import InitUpdate, State, Updates, leaf_wise, no_state
-from .norms import Axis, AxisName, summed_axes
+from ..core.shards import AxisName, WholeShards
+from ..core.types import InitUpdate, State, Updates, leaf_wise, no_state, whole_arrays
+from .norms import Axis, summed_axes
 
 
 @transformation
 @leaf_wise
-def centralize_gradients(*, axis: Axis = None) -> InitUpdate:
+@whole_arrays
+def centralize_gradients(*, axis: Axis = None, axis_name: WholeShards = None) -> InitUpdate:
     """Subtract from each output unit's gradient its mean over the inputs (GC).
 
     Vectors and scalars pass as they are. Put it first, where the gradient comes in.
@@ -33,6 +35,8 @@ def centralize_gradients(*, axis: Axis = None) -> InitUpdate:
       axis: the axes of the inputs; by default all but the last, as in JAX's kernels (in, out) and
         (height, width, in, out). optax averages over all but the first, which are the inputs in
         torch's layout.
+      axis_name: `()` inside of `jax.shard_map` where each shard is a whole; see
+        `clip_by_global_norm`. Other shards are refused: its result is no sum over them.
     """
 
     def update(updates: Updates, state: State) -> tuple[Updates, State]:
@@ -49,18 +53,19 @@ def _centralize_rule(g: Array, *, axis: Axis) -> Array:
 
 
 @transformation
+@whole_arrays
 def normalize_by_global_norm(eps: NonNegative = 0.0, *, axis_name: AxisName = None) -> InitUpdate:
     """Divide all updates by their global norm, so that they have length 1 together.
 
     Args:
       eps: added to the norm, in units of the gradient; updates well below it stay short. Updates
         of zeros stay zeros even if `eps` is 0, which is the default; optax's is 1e-6.
-      axis_name: for an update inside of `jax.shard_map`, the mesh axes that arrays are split over,
-        as in `clip_by_global_norm`.
+      axis_name: inside of `jax.shard_map`, the mesh axes that arrays are split over, or `()`; see
+        `clip_by_global_norm`.
     """
 
     def update(updates: Updates, state: State) -> tuple[Updates, State]:
-        norm = numerics.global_norm(updates, axis_name)
+        norm = numerics.global_norm(updates)
         return tree.lift(_normalize_rule, updates, norm=norm, eps=eps), state
 
     return no_state, update

@@ -31,31 +31,14 @@ class AxisRule:
 Axis = Annotated[int | Sequence[int] | None, AxisRule()]
 
 
-class AxisNameRule:
-    """Names of mesh axes."""
-
-    kind = "str | tuple[str, ...] | None"
-
-    def __call__(self, call: str, name: str, value: Any) -> str | tuple[str, ...] | None:
-        """The name, a tuple of them, or None."""
-        several = tuple(value) if isinstance(value, tuple | list) else (value,)
-        if value is not None and not (several and all(isinstance(x, str) for x in several)):
-            check.fail(call, name, value, "the name of a mesh axis, a tuple of them, or None")
-        return several if isinstance(value, tuple | list) else value
-
-
-# The mesh axes that arrays are split over inside of a `shard_map`: one, several, or None.
-AxisName = Annotated[str | Sequence[str] | None, AxisNameRule()]
-
-
 def block_norm(x: Array) -> Array:
     """The Euclidean norm of an array."""
-    return jnp.sqrt(jnp.sum(numerics.abs_sq(x)))
+    return jnp.sqrt(numerics.array_sum(numerics.abs_sq(x)))
 
 
 def block_rms(x: Array) -> Array:
     """The root-mean-square of an array; 0 for an empty one."""
-    return jnp.sqrt(jnp.sum(numerics.abs_sq(x)) / float(max(x.size, 1)))
+    return jnp.sqrt(numerics.array_sum(numerics.abs_sq(x)) / float(max(numerics.array_size(x), 1)))
 
 
 def summed_axes(x: Array, axis: Axis, implied: tuple[int, ...]) -> tuple[int, ...]:

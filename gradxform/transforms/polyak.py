@@ -23,7 +23,8 @@ from ..core import numerics, tree
 from ..core.arguments import Positive, Scalar
 from ..core.factory import transformation
 from ..core.numerics import Value
-from ..core.types import InitUpdate, Params, State, Updates
+from ..core.shards import AxisName
+from ..core.types import InitUpdate, Params, State, Updates, whole_arrays
 from .scale import scale_rule
 
 
@@ -38,8 +39,13 @@ class ScaleByPolyakState(NamedTuple):
 
 
 @transformation
+@whole_arrays
 def scale_by_polyak(
-    *, max_step_size: Positive = 1.0, f_min: Scalar = 0.0, c: Positive = 0.5
+    *,
+    max_step_size: Positive = 1.0,
+    f_min: Scalar = 0.0,
+    c: Positive = 0.5,
+    axis_name: AxisName = None,
 ) -> InitUpdate:
     """Scale all gradients by Polyak's step size; `update` needs the loss as `value=`.
 
@@ -52,6 +58,8 @@ def scale_by_polyak(
         come stops the training.
       c: the caution. The paper proves 1/2 best for strongly convex losses and 1 for convex ones,
         and takes 0.2 for deep networks; optax has 1.
+      axis_name: inside of `jax.shard_map`, the mesh axes that arrays are split over, or `()`; see
+        `clip_by_global_norm`.
 
     Returns:
       A transformation with state `ScaleByPolyakState`: one scalar.

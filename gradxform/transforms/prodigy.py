@@ -40,7 +40,8 @@ from ..core.arguments import (
 from ..core.factory import transformation
 from ..core.mask import mask_tree
 from ..core.numerics import Value
-from ..core.types import InitUpdate, Params, State, Updates
+from ..core.shards import AxisName
+from ..core.types import InitUpdate, Params, State, Updates, whole_arrays
 from .dadapt import GrowthRate, decayed, limit, rate, root
 from .initial import descent, initial
 from .scale import scale_rule
@@ -64,6 +65,7 @@ class ScaleByProdigyState(NamedTuple):
 
 
 @transformation
+@whole_arrays
 def scale_by_prodigy(
     learning_rate: LearningRate = 1.0,
     b1: CorrectedDecay = 0.9,
@@ -79,6 +81,7 @@ def scale_by_prodigy(
     safeguard_warmup: bool = False,
     mask: Mask = None,
     state_dtype: StateDType = None,
+    axis_name: AxisName = None,
 ) -> InitUpdate:
     """Replace gradients by Adam's steps, as long as the estimated distance allows (Prodigy).
 
@@ -109,6 +112,8 @@ def scale_by_prodigy(
       state_dtype: dtype of the moments and of s; by default the parameter's, but at least
         float32. The initial parameters keep their own dtype. The moments grow by the growth of
         d, which float16 cannot hold: the training would stand still.
+      axis_name: inside of `jax.shard_map`, the mesh axes that arrays are split over, or `()`; see
+        `clip_by_global_norm`.
 
     Returns:
       A transformation with state `ScaleByProdigyState`: 16 bytes a parameter in float32.

@@ -22,7 +22,8 @@ from ..core import numerics, tree
 from ..core.arguments import Decay, NonNegative
 from ..core.factory import transformation
 from ..core.numerics import Value
-from ..core.types import InitUpdate, Params, State, Updates, leaf_wise
+from ..core.shards import AxisName
+from ..core.types import InitUpdate, Params, State, Updates, leaf_wise, whole_arrays
 
 
 class NormMoment(NamedTuple):
@@ -40,13 +41,18 @@ class ScaleByRunningNormState(NamedTuple):
 
 @transformation
 @leaf_wise
-def scale_by_running_norm(decay: Decay = 0.98, eps: NonNegative = 1e-8) -> InitUpdate:
+@whole_arrays
+def scale_by_running_norm(
+    decay: Decay = 0.98, eps: NonNegative = 1e-8, *, axis_name: AxisName = None
+) -> InitUpdate:
     """Divide the gradient of each array by the root of a moving average of its squared norm.
 
     Args:
       decay: the part of the average that each step keeps, in [0, 1).
       eps: added to the root, in units of the gradient's norm. A gradient of zeros has update 0
         even if `eps` is 0.
+      axis_name: inside of `jax.shard_map`, the mesh axes that arrays are split over, or `()`; see
+        `clip_by_global_norm`.
 
     Returns:
       A transformation with state `ScaleByRunningNormState`: one scalar for each array.
@@ -76,6 +82,6 @@ def _running_norm_rule(
     g: Array, nu: NormMoment, *, decay: Value, eps: Value, first: Array
 ) -> tuple[Array, NormMoment]:
     """(g_t, v_{t-1}) -> (u_t, v_t)."""
-    square = jnp.sum(numerics.abs_sq(g))
+    square = numerics.array_sum(numerics.abs_sq(g))
     v = jnp.where(first, square, numerics.ema(nu.v, square, decay))
     return numerics.divide(g, jnp.sqrt(v), eps), NormMoment(v)

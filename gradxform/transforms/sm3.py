@@ -24,7 +24,8 @@ from jax import Array
 from ..core import numerics, tree
 from ..core.arguments import StateDType
 from ..core.factory import transformation
-from ..core.types import InitUpdate, Params, State, Updates, leaf_wise
+from ..core.shards import WholeShards
+from ..core.types import InitUpdate, Params, State, Updates, leaf_wise, whole_arrays
 
 
 class ScaleBySM3State(NamedTuple):
@@ -36,7 +37,8 @@ class ScaleBySM3State(NamedTuple):
 
 @transformation
 @leaf_wise
-def scale_by_sm3(*, state_dtype: StateDType = None) -> InitUpdate:
+@whole_arrays
+def scale_by_sm3(*, state_dtype: StateDType = None, axis_name: WholeShards = None) -> InitUpdate:
     """Divide by the root of an upper bound of AdaGrad's sums, kept for rows and columns only.
 
     A coordinate whose slices have had no gradient has update 0. There is no eps: optax adds 1e-8
@@ -45,6 +47,8 @@ def scale_by_sm3(*, state_dtype: StateDType = None) -> InitUpdate:
     Args:
       state_dtype: dtype of the sums; by default the parameter's, but at least float32. In 16 bit
         they soon stop growing.
+      axis_name: `()` inside of `jax.shard_map` where each shard is a whole; see
+        `clip_by_global_norm`. Other shards are refused: its result is no sum over them.
 
     Returns:
       A transformation with state `ScaleBySM3State`: 4 (n + m) bytes for an n by m matrix in

@@ -34,7 +34,8 @@ from ..core.branch import for_any
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.random_keys import own_seed
-from ..core.types import InitUpdate, Params, State, Updates, leaf_wise
+from ..core.shards import AxisName
+from ..core.types import InitUpdate, Params, State, Updates, leaf_wise, whole_arrays
 from .curvature import HessianFn
 
 
@@ -54,6 +55,7 @@ class ScaleBySophiaState(NamedTuple):
 
 @transformation
 @leaf_wise
+@whole_arrays
 def scale_by_sophia(
     b1: Decay = 0.96,
     b2: Decay = 0.99,
@@ -64,6 +66,7 @@ def scale_by_sophia(
     interval: TracedCount = 10,
     seed: TracedWholeNumber = 0,
     state_dtype: StateDType = None,
+    axis_name: AxisName = None,
 ) -> InitUpdate:
     """Divide momentum by curvature and clip the result (Sophia).
 
@@ -90,6 +93,8 @@ def scale_by_sophia(
       seed: of the random keys that `hessian_fn` gets: one for each estimate and each place in a
         chain or in groups, the same under `vmap`. It stands in the state.
       state_dtype: dtype of both averages; by default the parameter's, but at least float32.
+      axis_name: inside of `jax.shard_map`, the mesh axes that arrays are split over, or `()`; see
+        `clip_by_global_norm`.
 
     Returns:
       A transformation with state `ScaleBySophiaState`: 8 bytes a parameter in float32.
@@ -212,5 +217,5 @@ def _collected(steps: Any) -> tuple[Updates, Array]:
 
     found = jax.tree.leaves(steps, is_leaf=is_step)
     inside = numerics.global_sum(jnp.real, [step.inside for step in found])
-    size = sum(step.update.size for step in found)
-    return jax.tree.map(lambda x: x.update, steps, is_leaf=is_step), inside / float(max(size, 1))
+    size = float(max(sum(numerics.array_size(step.update) for step in found), 1))
+    return jax.tree.map(lambda x: x.update, steps, is_leaf=is_step), inside / size

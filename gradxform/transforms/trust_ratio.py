@@ -23,14 +23,20 @@ from ..core.arguments import Mask, NonNegative, Positive
 from ..core.factory import transformation
 from ..core.mask import mask_tree
 from ..core.numerics import Value
-from ..core.types import InitUpdate, Params, State, Updates, leaf_wise, no_state
+from ..core.shards import AxisName
+from ..core.types import InitUpdate, Params, State, Updates, leaf_wise, no_state, whole_arrays
 from .norms import block_norm
 
 
 @transformation
 @leaf_wise
+@whole_arrays
 def scale_by_trust_ratio(
-    *, trust_coefficient: Positive = 1.0, eps: NonNegative = 0.0, mask: Mask = None
+    *,
+    trust_coefficient: Positive = 1.0,
+    eps: NonNegative = 0.0,
+    mask: Mask = None,
+    axis_name: AxisName = None,
 ) -> InitUpdate:
     """Scale each array's update to the length of its parameters.
 
@@ -40,6 +46,8 @@ def scale_by_trust_ratio(
       mask: which arrays are scaled: a tree or prefix tree of bools, or a function from the
         parameters to one. Biases and normalization scales are often left out; those pass as they
         are.
+      axis_name: inside of `jax.shard_map`, the mesh axes that arrays are split over, or `()`; see
+        `clip_by_global_norm`.
     """
 
     def update(updates: Updates, state: State, params: Params) -> tuple[Updates, State]:
@@ -62,6 +70,7 @@ def _trust_ratio_rule(g: Array, *, p: Array, trust_coefficient: Value, eps: Valu
 
 @transformation
 @leaf_wise
+@whole_arrays
 def scale_by_lars(
     trust_coefficient: Positive = 1e-3,
     weight_decay: NonNegative = 5e-4,
@@ -69,6 +78,7 @@ def scale_by_lars(
     *,
     mask: Mask = None,
     trust_mask: Mask = None,
+    axis_name: AxisName = None,
 ) -> InitUpdate:
     """Add weight decay to the gradient and scale the sum by a rate for each array.
 
@@ -83,6 +93,8 @@ def scale_by_lars(
       mask: which arrays decay: a tree or prefix tree of bools, or a function from the parameters
         to one.
       trust_mask: which arrays get a rate of their own, likewise; the rest passes as g + β w.
+      axis_name: inside of `jax.shard_map`, the mesh axes that arrays are split over, or `()`; see
+        `clip_by_global_norm`.
     """
 
     def update(updates: Updates, state: State, params: Params) -> tuple[Updates, State]:

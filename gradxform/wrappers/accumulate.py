@@ -20,9 +20,19 @@ from ..core import check, numerics, tree
 from ..core.arguments import Transformation
 from ..core.branch import when
 from ..core.factory import transformation
-from ..core.types import InitUpdate, Params, State, Updates, declares, update_wide
+from ..core.shards import AxisName
+from ..core.types import (
+    InitUpdate,
+    Params,
+    State,
+    Updates,
+    declares,
+    update_wide,
+    whole_arrays_where,
+)
 from . import window
 from .order import require_state_here
+from .skipping import require_axes
 from .window import Every, Names
 
 
@@ -48,6 +58,7 @@ class AccumulateState(NamedTuple):
 
 @transformation
 @declares(gathers="every")
+@whole_arrays_where(lambda arguments: arguments["on_nonfinite"] == "skip")
 def accumulate(
     inner: Transformation,
     every: Every,
@@ -55,6 +66,7 @@ def accumulate(
     reduction: Literal["mean", "sum"] = "mean",
     on_nonfinite: Literal["propagate", "skip"] = "propagate",
     reduced: Names = ("value",),
+    axis_name: AxisName = None,
 ) -> InitUpdate:
     """Gather the gradients of `every` micro-batches, and update once with their mean.
 
@@ -90,6 +102,8 @@ def accumulate(
       reduced: names of extra arguments of `update` that are a number for each micro-batch, such as
         its loss. `inner` gets their mean (or sum) over the window, if they are given in all of its
         calls. Other arguments, such as functions, reach `inner` as the call that emits gets them.
+      axis_name: inside of `jax.shard_map`, the mesh axes that arrays are split over, or `()`; see
+        `clip_by_global_norm`.
 
     Returns:
       A transformation with state `AccumulateState`: 4 bytes a parameter (none with `every=1`)
@@ -100,6 +114,8 @@ def accumulate(
     """
     require_state_here(inner, "accumulate")
     single, mean = every == 1, reduction == "mean"
+    if on_nonfinite == "skip":
+        require_axes(inner, axis_name)
 
     def init(params: Params) -> AccumulateState:
         def zero(dtype: Any = jnp.int32) -> Array:

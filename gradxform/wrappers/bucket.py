@@ -25,7 +25,7 @@ import optax
 from jax import Array
 from jax.tree_util import keystr
 
-from ..core import check, numerics, tree
+from ..core import check, mesh, numerics, tree
 from ..core.arguments import Size, Transformation
 from ..core.factory import transformation
 from ..core.types import InitUpdate, Params, State, Updates, inside, update_wide
@@ -66,7 +66,8 @@ def bucket(inner: Transformation, max_size: Size = 4096) -> InitUpdate:
         So does `master_weights`, which could not see here which parameters have 16 bits. A
         transformation of Optax's is taken at its word.
       max_size: the largest number of elements of an array that goes into a bucket. An array that
-        is split over devices in an explicit mesh stays by itself. The boxes in which Flax keeps the
+        is split over devices in an explicit mesh stays by itself, and in a `shard_map` those
+        that differ between devices stand in vectors of their own. The boxes in which Flax keeps the
         names of axes are left off in the state.
 
     Returns:
@@ -139,15 +140,17 @@ def _plan(params: Params, leaves: list[Any], max_size: int) -> Plan:
       leaves: their arrays, perhaps with `None` among them where one is absent.
       max_size: the largest number of elements of a small array.
     """
-    plan: Plan = {}
+    together: dict[tuple[str, frozenset[str]], list[int]] = {}
     for place, p in enumerate(leaves):
         if p is not None and math.prod(jnp.shape(p)) <= max_size and not _is_split(p):
-            plan.setdefault(str(numerics.wide_dtype(jnp.result_type(p))), []).append(place)
+            # What differs between the devices of a `shard_map` would make all differ.
+            key = str(numerics.wide_dtype(jnp.result_type(p))), _varying(p)
+            together.setdefault(key, []).append(place)
     paths = iter(path for path, _ in jax.tree.leaves_with_path(params))
     names = [None if p is None else keystr(next(paths), simple=True) for p in leaves]
     return {
         f"{precision}_{_checksum((names[i], jnp.shape(leaves[i])) for i in places)}": places
-        for precision, places in plan.items()
+        for (precision, _), places in together.items()
     }
 
 
@@ -160,6 +163,10 @@ def _is_split(p: Any) -> bool:
     """Whether an explicit mesh splits an array; what the compiler decides is not seen."""
     sharding = getattr(jax.typeof(p), "sharding", None) if isinstance(p, jax.Array) else None
     return any(axis is not None for axis in getattr(sharding, "spec", ()))
+
+
+def _varying(p: Any) -> frozenset[str]:
+    return mesh.varying(p) if isinstance(p, jax.Array) else frozenset()
 
 
 def _together(plan: Plan, leaves: list[Any], structure: Any) -> Bucketed:

@@ -21,13 +21,26 @@ from ..core import check, numerics, tree
 from ..core.arguments import NonNegative, Transformation
 from ..core.factory import transformation
 from ..core.numerics import Value
-from ..core.types import InitUpdate, Params, State, Updates, inside, leaf_wise, update_wide
+from ..core.shards import AxisName
+from ..core.types import (
+    InitUpdate,
+    Params,
+    State,
+    Updates,
+    inside,
+    leaf_wise,
+    update_wide,
+    whole_arrays,
+)
 from ..transforms.scale import scale_by_learning_rate
 
 
 @transformation
 @leaf_wise
-def cautious(inner: Transformation, xi: NonNegative = 1.0) -> InitUpdate:
+@whole_arrays
+def cautious(
+    inner: Transformation, xi: NonNegative = 1.0, *, axis_name: AxisName = None
+) -> InitUpdate:
     """Keep the coordinates of a direction that agree in sign with the gradient, and rescale them.
 
     It goes around the scaling, before weight decay and learning rate:
@@ -44,6 +57,8 @@ def cautious(inner: Transformation, xi: NonNegative = 1.0) -> InitUpdate:
       xi: ξ, added to the count of the coordinates kept. The paper's 1 keeps the factor finite and
         halves the step of an array with one element. With 0 the factor is one over the part that
         is kept, as in the authors' later code, which takes a part below 1/1000 as 1/1000.
+      axis_name: inside of `jax.shard_map`, the mesh axes that arrays are split over, or `()`; see
+        `clip_by_global_norm`.
 
     Returns:
       A transformation with the state of `inner`.
@@ -75,11 +90,11 @@ def _cautious_rule(g: Array, u: Array, *, xi: Value) -> tuple[Array, Array]:
     """(g_t, u_t) -> (what is kept of u_t, u_t). A complex u agrees if it has a part along g."""
     # The product of the signs: that of the numbers may underflow.
     agrees = jnp.real(jnp.conj(jnp.sign(g)) * jnp.sign(u)) > 0
-    size = jnp.full_like(jnp.real(u), u.size, shape=())
+    size = jnp.full_like(jnp.real(u), numerics.array_size(u), shape=())
     # Rows are counted in whole numbers, and only their sums in floats: an array may hold more
     # than either type counts.
     rows = jnp.sum(jnp.atleast_1d(agrees), axis=-1)
-    count = jnp.sum(rows.astype(size.dtype))
+    count = numerics.array_sum(rows.astype(size.dtype))
     return u * agrees.astype(size.dtype) * numerics.divide(size, count + xi), u
 
 

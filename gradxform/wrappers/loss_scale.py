@@ -27,9 +27,10 @@ from jax import Array
 from ..core import check, numerics
 from ..core.arguments import Count, PositiveNumber, Transformation
 from ..core.factory import transformation
-from ..core.types import InitUpdate, Params, State, Updates
+from ..core.shards import AxisName
+from ..core.types import InitUpdate, Params, State, Updates, whole_arrays
 from .order import require_state_here
-from .skipping import counted, in_a_row, require_not_inside, scaled, step_if
+from .skipping import counted, finite, in_a_row, require_axes, require_not_inside, scaled, step_if
 
 Growth = Annotated[Any, check.Interval(low=1.0)]
 Backoff = Annotated[Any, check.Interval(low=0.0, low_open=True, high=1.0, high_open=True)]
@@ -56,6 +57,7 @@ class DynamicLossScaleState(NamedTuple):
 
 
 @transformation
+@whole_arrays
 def dynamic_loss_scale(
     inner: Transformation,
     init_scale: PositiveNumber = 2.0**15,
@@ -65,6 +67,7 @@ def dynamic_loss_scale(
     *,
     min_scale: PositiveNumber = 1.0,
     max_scale: PositiveNumber = 2.0**24,
+    axis_name: AxisName = None,
 ) -> InitUpdate:
     """Divide the gradients of a scaled loss by its scale, and find the scale.
 
@@ -94,6 +97,8 @@ def dynamic_loss_scale(
       min_scale: the least scale. torch has none, and ends at 0 where all gradients are NaN.
       max_scale: the largest scale. torch's is that of float32. Gradients in bfloat16 and float32
         do not overflow and end here.
+      axis_name: inside of `jax.shard_map`, the mesh axes that arrays are split over, or `()`; see
+        `clip_by_global_norm`.
 
     Returns:
       A transformation with state `DynamicLossScaleState`: six scalars more than `inner`.
@@ -114,6 +119,7 @@ def dynamic_loss_scale(
         (dynamic_loss_scale,), inner, ": a loss has one scale. Keep the one outside."
     )
     require_state_here(inner, "dynamic_loss_scale")
+    require_axes(inner, axis_name)
 
     def init(params: Params) -> DynamicLossScaleState:
         return DynamicLossScaleState(
@@ -126,8 +132,7 @@ def dynamic_loss_scale(
         updates: Updates, state: DynamicLossScaleState, params: Params = None, **extra: Any
     ) -> tuple[Updates, State]:
         unscale = 1.0 / state.scale
-        squares = numerics.global_sum(numerics.abs_sq, scaled(updates, unscale))
-        overflow = ~jnp.isfinite(squares)
+        overflow = ~finite(scaled(updates, unscale), {})
         new, inner_state = step_if(
             ~overflow, inner, updates, state.inner_state, params, extra, scale=unscale
         )

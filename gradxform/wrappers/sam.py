@@ -28,7 +28,8 @@ from ..core import check, numerics, tree
 from ..core.arguments import NonNegative, Transformation
 from ..core.factory import transformation
 from ..core.numerics import Value
-from ..core.types import InitUpdate, Params, State, Updates, leaf_wise, update_wide
+from ..core.shards import AxisName, AxisNameRule, View
+from ..core.types import InitUpdate, Params, State, Updates, leaf_wise, update_wide, whole_arrays
 from .loss_scale import dynamic_loss_scale
 from .skipping import require_not_inside
 
@@ -37,12 +38,14 @@ GradFn = Callable[[Params], Updates]
 
 @transformation
 @leaf_wise
+@whole_arrays
 def sam(
     inner: Transformation,
     *,
     rho: NonNegative = 0.05,
     adaptive: bool = False,
     eta: NonNegative = 0.01,
+    axis_name: AxisName = None,
 ) -> InitUpdate:
     """Give an optimizer the gradient at the worst point near by (SAM, or ASAM with `adaptive`).
 
@@ -68,6 +71,8 @@ def sam(
       adaptive: whether to climb by ASAM.
       eta: η, with `adaptive` a floor of T in units of the parameters. The authors' code has T = 1
         for biases; here T is the same rule for all.
+      axis_name: inside of `jax.shard_map`, the mesh axes that arrays are split over, or `()`; see
+        `clip_by_global_norm`.
 
     Returns:
       A transformation with the state of `inner`. optax's in its opaque mode takes an optimizer
@@ -120,6 +125,7 @@ def sam_value_and_grad(
     eta: float | Array = 0.01,
     argnums: int | Sequence[int] = 0,
     has_aux: bool = False,
+    axis_name: str | Sequence[str] | None = None,
 ) -> Callable[..., Any]:
     """`jax.value_and_grad`, with the gradient at the worst point near by (SAM).
 
@@ -133,6 +139,8 @@ def sam_value_and_grad(
       eta: as for `sam`.
       argnums: which arguments to differentiate by; several are taken together, with one norm.
       has_aux: whether `fun` returns a pair.
+      axis_name: inside of `jax.shard_map`, the mesh axes that parameters are split over, or `()`;
+        see `clip_by_global_norm`.
 
     Returns:
       A function of the same arguments that returns (value, gradients). The value, and what comes
@@ -142,6 +150,7 @@ def sam_value_and_grad(
     """
     rho = check.Interval(low=0.0)("sam_value_and_grad", "rho", rho)
     eta = check.Interval(low=0.0)("sam_value_and_grad", "eta", eta)
+    view = View(True, AxisNameRule()("sam_value_and_grad", "axis_name", axis_name), True)
     first = jax.value_and_grad(fun, argnums, has_aux=has_aux)
     second = jax.grad(fun, argnums, has_aux=has_aux)
     one = isinstance(argnums, int)
@@ -152,7 +161,8 @@ def sam_value_and_grad(
         grads = tree.ascent(grads)
         params = tuple(args[i] for i in chosen)
         climbed = list(args)
-        moved = _climbed(params, (grads,) if one else grads, rho, adaptive, eta)
+        with check.calling("sam_value_and_grad(...)"), view.summing((grads, params)):
+            moved = _climbed(params, (grads,) if one else grads, rho, adaptive, eta)
         for i, p in zip(chosen, moved, strict=True):
             climbed[i] = p
         grads = second(*climbed, **kwargs)

@@ -9,13 +9,14 @@ from typing import Any, Literal, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from ..core import check, numerics
+from ..core import check
 from ..core.arguments import Count, Transformation
 from ..core.factory import transformation
-from ..core.types import InitUpdate, Params, State, Updates
+from ..core.shards import AxisName
+from ..core.types import InitUpdate, Params, State, Updates, whole_arrays
 from .loss_scale import dynamic_loss_scale
 from .order import require_state_here
-from .skipping import counted, finite_extra, in_a_row, require_not_inside, step_if
+from .skipping import counted, finite, in_a_row, require_axes, require_not_inside, step_if
 
 
 class SkipNonfiniteState(NamedTuple):
@@ -33,11 +34,13 @@ class SkipNonfiniteState(NamedTuple):
 
 
 @transformation
+@whole_arrays
 def skip_nonfinite(
     inner: Transformation,
     max_consecutive: Count | None = None,
     *,
     on_exceeded: Literal["skip", "apply"] = "skip",
+    axis_name: AxisName = None,
 ) -> InitUpdate:
     """Leave out every step whose gradients hold an infinite or NaN coordinate.
 
@@ -56,6 +59,8 @@ def skip_nonfinite(
       on_exceeded: what happens to the ones after them. "skip" goes on skipping, and `exceeded` in
         the state counts them: stop there and look at the data. "apply" lets them through, as
         `optax.apply_if_finite` does.
+      axis_name: inside of `jax.shard_map`, the mesh axes that arrays are split over, or `()`; see
+        `clip_by_global_norm`.
 
     Returns:
       A transformation with state `SkipNonfiniteState`: four counters more than `inner`.
@@ -69,6 +74,7 @@ def skip_nonfinite(
     )
     require_not_inside((dynamic_loss_scale,), inner, LOSS_SCALE_INSIDE)
     require_state_here(inner, "skip_nonfinite")
+    require_axes(inner, axis_name)
 
     def init(params: Params) -> SkipNonfiniteState:
         return SkipNonfiniteState(inner.init(params), *(jnp.zeros((), jnp.int32) for _ in range(4)))
@@ -76,8 +82,7 @@ def skip_nonfinite(
     def update(
         updates: Updates, state: SkipNonfiniteState, params: Params = None, **extra: Any
     ) -> tuple[Updates, State]:
-        squares = numerics.global_sum(numerics.abs_sq, updates)
-        bad = ~(jnp.isfinite(squares) & finite_extra(extra))
+        bad = ~finite(updates, extra)
         consecutive = in_a_row(bad, state.consecutive)
         exceeded = jnp.zeros_like(bad)
         if max_consecutive is not None:

@@ -29,16 +29,25 @@ from typing import Any, Literal, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from ..core import check, numerics
+from ..core import check, numerics, shards
 from ..core.arguments import Count, Positive, Transformation
 from ..core.factory import transformation
 from ..core.improvement import real_number
 from ..core.numerics import Value
-from ..core.types import InitUpdate, Params, State, Updates
+from ..core.shards import AxisName
+from ..core.types import InitUpdate, Params, State, Updates, whole_arrays
 from .loss_scale import dynamic_loss_scale
 from .order import require_state_here
 from .skip_nonfinite import LOSS_SCALE_INSIDE
-from .skipping import counted, finite_extra, in_a_row, require_not_inside, step_if
+from .skipping import (
+    counted,
+    finite,
+    finite_extra,
+    in_a_row,
+    require_axes,
+    require_not_inside,
+    step_if,
+)
 
 _LEAST = 0.01  # a reading this near above the mean is no spike
 
@@ -61,6 +70,7 @@ class SkipSpikesState(NamedTuple):
 
 
 @transformation
+@whole_arrays
 def skip_spikes(
     inner: Transformation,
     sigma: Positive = 6.0,
@@ -69,6 +79,7 @@ def skip_spikes(
     watch: Literal["gradient_norm", "loss"] = "gradient_norm",
     warmup: Count | None = None,
     max_consecutive: Count = 10,
+    axis_name: AxisName = None,
 ) -> InitUpdate:
     """Leave out every step whose gradient norm, or loss, is far above the last ones.
 
@@ -88,6 +99,8 @@ def skip_spikes(
         again; by default half a window.
       max_consecutive: how many finite spikes are skipped before a level is believed. The one
         after them is taken as the first reading of new statistics.
+      axis_name: inside of `jax.shard_map`, the mesh axes that arrays are split over, or `()`; see
+        `clip_by_global_norm`.
 
     Returns:
       A transformation with state `SkipSpikesState`: `window` numbers and six counters more than
@@ -105,6 +118,7 @@ def skip_spikes(
     )
     require_not_inside((dynamic_loss_scale,), inner, LOSS_SCALE_INSIDE)
     require_state_here(inner, "skip_spikes")
+    require_axes(inner, axis_name)
 
     def init(params: Params) -> SkipSpikesState:
         return SkipSpikesState(
@@ -116,17 +130,18 @@ def skip_spikes(
     def update(
         updates: Updates, state: SkipSpikesState, params: Params = None, **extra: Any
     ) -> tuple[Updates, State]:
-        norm = numerics.global_norm(updates)
         if watch == "loss":
             reading = real_number("update(..., value=...)", "skip_spikes", extra["value"])
+            is_finite = finite(updates, extra)
         else:
+            norm = numerics.global_norm(updates)
             reading = jnp.log(norm)
-        finite = jnp.isfinite(norm) & finite_extra(extra)
+            is_finite = shards.everywhere(jnp.isfinite(norm) & finite_extra(extra))
         is_warm = state.recorded >= max(2, needed)
         limit = _limit(state.readings, state.recorded, sigma, relative=watch == "loss")
-        spike = finite & is_warm & (reading > limit)
+        spike = is_finite & is_warm & (reading > limit)
         restart = spike & (state.spikes >= max_consecutive)
-        taken = finite & (~spike | restart)
+        taken = is_finite & (~spike | restart)
         new, inner_state = step_if(taken, inner, updates, state.inner_state, params, extra)
 
         record = taken & jnp.isfinite(reading)

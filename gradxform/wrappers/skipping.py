@@ -12,9 +12,37 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ..core import check, numerics, tree
+from ..core import check, numerics, shards, tree
 from ..core.branch import when
 from ..core.types import Params, State, Updates, inside, is_mixed, update_wide
+
+
+def finite(updates: Updates, extra: dict[str, Any]) -> Array:
+    """Whether all gradients, and the loss where it is passed, are finite: on all devices at once.
+
+    Of each shard by itself, which needs no knowledge of what is split and what is not.
+    """
+    return shards.everywhere(numerics.finite_here(updates) & finite_extra(extra))
+
+
+def require_axes(inner: Any, axis_name: Any) -> None:
+    """Refuse what waits for other devices inside of a step that they may leave out.
+
+    A sum over the devices along an axis ends when all of them have come to it.
+    """
+    if axis_name is None:
+        return
+    decided = {axis_name} if isinstance(axis_name, str) else {*axis_name}
+    for tx in inside(inner):
+        told = tx.recipe.arguments.get("axis_name") if hasattr(tx, "recipe") else None
+        axes = (told,) if isinstance(told, str) else tuple(told or ())
+        waits = [axis for axis in axes if axis not in decided]
+        check.require(
+            not waits,
+            f"`{tx.recipe.name if waits else ''}` inside sums over the mesh axes {axes}, and "
+            f"`axis_name={axis_name!r}` lets devices along {', '.join(map(repr, waits))} decide "
+            "differently: some would wait for ever. Name these axes here as well.",
+        )
 
 
 def finite_extra(extra: dict[str, Any]) -> Array:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ..core import check, numerics
+from ..core import check, numerics, shards
 from ..core.types import Updates
 
 _LONGEST = 2.0**30
@@ -109,7 +109,7 @@ def counts(
     if not skip:
         return weighs, jnp.zeros((), bool)
     # One number that is infinite or NaN if any coordinate is; see `skip_nonfinite`.
-    finite = jnp.isfinite(numerics.global_sum(numerics.abs_sq, updates))
+    finite = shards.everywhere(numerics.finite_here(updates))
     for x in readings.values():
         finite &= jnp.isfinite(x)
     if w is None:
