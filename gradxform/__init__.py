@@ -66,6 +66,7 @@ from .core.lengths import (
 from .core.reading import hyperparams as hyperparams, set_hyperparams as set_hyperparams
 from .core.schedule import schedule as schedule
 from .core.selector import Selector as Selector
+from .core.shards import AxisName as AxisName
 from .core.types import (
     GradientTransformation as GradientTransformation,
     Params as Params,
@@ -533,12 +534,12 @@ __all__ = [  # noqa: RUF022
     "CandidateResult", "Reference",
     "diagnose_comparison", "COMPARISON_RULES",
     # What every transformation is made with
-    "GradientTransformation", "Schedule", "Params", "State", "Updates",
-    "Count", "Decay", "DType", "LearningRate", "Mask", "NonNegative", "Positive", "Scalar",
-    "StateDType",
+    "GradientTransformation", "Schedule", "Params", "State", "Updates", "whole_arrays",
+    "AxisName", "Count", "Decay", "DType", "LearningRate", "Mask", "NonNegative", "Positive",
+    "Scalar", "StateDType",
     "Boundaries", "Steps",
     "epochs", "fraction", "Length",
-    "optimizer", "transformation", "whole_arrays",
+    "optimizer", "transformation",
     "schedule",
     "tunable", "HyperparamsState",
     "hyperparams", "set_hyperparams",

@@ -100,6 +100,7 @@ FUNCTIONS: tuple[str, ...] = (
     "transformation",
     "optimizer",
     "schedule",
+    "whole_arrays",
     "compare",
     "tune",
     "load_comparison",

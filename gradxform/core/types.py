@@ -260,9 +260,20 @@ def declared(tx: Any, mark: str) -> str:
 def whole_arrays(factory: Factory) -> Factory:
     """Say that a transformation needs the whole of arrays; it goes below the decorator.
 
+        @transformation
+        @whole_arrays
+        def scale_by_largest(axis_name: AxisName = None): ...
+
     What it does with a coordinate depends on others, of its array or of all. Inside of
-    `jax.shard_map`, where it sees one shard of each, its argument `axis_name` says what that means;
-    see `core.shards`. There sums over arrays are those of `numerics`, which are over all shards.
+    `jax.shard_map`, where it sees one shard of each, a call is then refused unless its argument
+    `axis_name` says what the shards are: names of the mesh axes that they are split over, along
+    which it has to sum by itself (`jax.lax.psum`), or `()` where each shard is a whole.
+
+    Args:
+      factory: the function under `transformation`; it has an argument `axis_name`.
+
+    Raises:
+      TypeError: it has none.
     """
     return whole_arrays_where(lambda arguments: True)(factory)
 
