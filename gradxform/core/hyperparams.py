@@ -12,7 +12,7 @@ computes (readings) and what the user owns (tunables).
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
@@ -39,6 +39,21 @@ class HyperparamsState(NamedTuple):
     def metrics(self) -> dict[str, Any]:
         """What `metrics(state)` shows of it."""
         return {**self.hyperparams, **self.tunables}
+
+
+def is_hyperparams_state(x: Any) -> bool:
+    """Whether it is a `HyperparamsState`, or what became of one that lost its class.
+
+    That is a dict, or a container of Flax like it, from which empty fields may be gone.
+    """
+    if isinstance(x, HyperparamsState):
+        return True
+    if not isinstance(x, Mapping):
+        return False
+    names = {str(name) for name in x}
+    values = [x[name] for name in ("hyperparams", "tunables") if name in names]
+    known = "count" in names <= {*HyperparamsState._fields}
+    return known and any(isinstance(held, Mapping) and len(held) > 0 for held in values)
 
 
 class Tunable:

@@ -1,6 +1,6 @@
 """Finding parts of a state by their kind, and naming what is in them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -8,7 +8,7 @@ from jax.tree_util import keystr, tree_flatten_with_path
 
 
 def nodes(state: Any, wanted: Callable[[Any], bool], place: str = "") -> Iterator[tuple[str, Any]]:
-    """(place, node) of every NamedTuple in a tree that is wanted, those inside of others too.
+    """(place, node) of every node of a tree that is wanted, those inside of others too.
 
     A place is made of the keys, fields and positions on the way, with slashes between.
     """
@@ -16,8 +16,18 @@ def nodes(state: Any, wanted: Callable[[Any], bool], place: str = "") -> Iterato
         if wanted(node):
             here = "/".join(filter(None, (place, keystr(path, simple=True, separator="/"))))
             yield here, node
-            for name, field in node._asdict().items():
+            for name, field in fields_of(node).items():
                 yield from nodes(field, wanted, f"{here}/{name}".lstrip("/"))
+
+
+def fields_of(node: Any) -> dict[str, Any]:
+    """The fields of a NamedTuple, or of what became of it in a dict, by name."""
+    return dict(node._asdict()) if hasattr(node, "_asdict") else {str(k): node[k] for k in node}
+
+
+def is_mapping(x: Any) -> bool:
+    """Whether it is a dict, or a container of Flax that acts like one."""
+    return isinstance(x, Mapping)
 
 
 def keys_of(places: list[tuple[str, str]]) -> list[str]:

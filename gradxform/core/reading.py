@@ -11,8 +11,8 @@ import optax
 from jax.tree_util import keystr, register_pytree_with_keys
 
 from . import check, numerics
-from .hyperparams import HyperparamsState
-from .places import keys_of, nodes, unboxed_leaf
+from .hyperparams import is_hyperparams_state
+from .places import fields_of, keys_of, nodes, unboxed_leaf
 from .unknown import hyperparameter_hint
 
 
@@ -53,7 +53,8 @@ def hyperparams(state: Any) -> Hyperparams:
         state, a Flax `TrainState`, an `nnx.Optimizer`'s `opt_state`, a batch of states.
 
     Returns:
-      A dict of 0-d arrays (batched where the state is). After `init`, a scheduled value is the
+      A dict of 0-d arrays (batched where the state is), of their own: they stay when a step that
+      donates the state has run. After `init`, a scheduled value is the
       one of step 0; after `update`, the one that this update used. `learning_rate` is always
       there; other constants are not, they are in `tx.recipe.arguments`. A name that occurs twice
       is written with the names of the groups or links that it is in, as in `head/learning_rate`,
@@ -61,10 +62,35 @@ def hyperparams(state: Any) -> Hyperparams:
       is an error that lists them.
 
     Raises:
-      TypeError: what was given is no state: a transformation, a function, None.
+      TypeError: what was given is no state of this library: a transformation, a function, None,
+        parameters, a state of Optax's.
     """
     _require_state("hyperparams(state)", state)
+    found = live_values(state)
+    if not found and next(nodes(state, _is_own), None) is None:
+        raise TypeError(
+            "`hyperparams(state)`: there is no state of this library in "
+            f"{check.brief(jax.tree.map(jnp.shape, state))}, and no live hyperparameter. Pass what "
+            "`tx.init(params)` or `tx.update(...)` returned. Optax's states have live ones where "
+            "`optax.inject_hyperparams` put them: `state.hyperparams`."
+        )
+    return Hyperparams(jax.tree.map(_copied, dict(found)))
+
+
+def live_values(state: Any) -> Hyperparams:
+    """As `hyperparams`, the arrays of the state themselves; none where there are none."""
     return Hyperparams({key: values[name] for key, _, name, values in _places(state)})
+
+
+def _copied(x: Any) -> Any:
+    return jnp.copy(x) if isinstance(x, jax.Array) and not check.is_traced(x) else x
+
+
+def _is_own(x: Any) -> bool:
+    """Whether it is a NamedTuple of this library, or a state that remembers nothing."""
+    kind = type(x)
+    own = kind.__module__.partition(".")[0] == __name__.partition(".")[0]
+    return (own and hasattr(x, "_fields")) or kind in (optax.EmptyState, optax.MaskedNode)
 
 
 def _require_state(call: str, state: Any) -> None:
@@ -80,23 +106,16 @@ def _require_state(call: str, state: Any) -> None:
 def _places(state: Any) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
     """(key, place, name, the dict that holds it) of every live hyperparameter."""
     places = [
-        (path, name, values)
-        for path, found in nodes(state, _is_hyperparams_state)
-        for values in (found.hyperparams, found.tunables)
+        (path, field, name, values)
+        for path, found in nodes(state, is_hyperparams_state)
+        for field in ("hyperparams", "tunables")
+        for values in [fields_of(found).get(field, {})]
         for name in values
     ]
-    keys = keys_of([(path, name) for path, name, _ in places])
-    for key, (path, name, values) in zip(keys, places, strict=True):
-        yield key, path, name, {n: unboxed_leaf(x) for n, x in values.items()}
-
-
-def _inside(place: str) -> str:
-    # A wrapper with hyperparameters of its own stands at the same place as what it wraps.
-    return f"{place}/inner_state".lstrip("/")
-
-
-def _is_hyperparams_state(x: Any) -> bool:
-    return isinstance(x, HyperparamsState)
+    keys = keys_of([(path, name) for path, _, name, _ in places])
+    for key, (path, field, name, values) in zip(keys, places, strict=True):
+        held = {n: unboxed_leaf(values[n]) for n in values}
+        yield key, f"{path}/{field}".lstrip("/"), name, held
 
 
 def set_hyperparams(state: Any, **values: Any) -> Any:
@@ -115,43 +134,28 @@ def set_hyperparams(state: Any, **values: Any) -> Any:
       TypeError: a reading (a constant or a schedule), which the next update would overwrite.
     """
     _require_state("set_hyperparams(state, ...)", state)
-    keys = {(place, name): key for key, place, name, _ in _places(state)}
-    known = dict.fromkeys(keys.values())
-    for name, value in values.items():
-        if name not in known:
-            call = f"`set_hyperparams({name}={check.brief(value)})`"
-            raise UnknownHyperparameter(f"{call}: {_unknown(name, known)}")
-    remaining = dict(values)
+    found = {key: (place, name) for key, place, name, _ in _places(state)}
+    for key, value in values.items():
+        call = f"`set_hyperparams({key}={check.brief(value)})`"
+        if key not in found:
+            raise UnknownHyperparameter(f"{call}: {_unknown(key, dict.fromkeys(found))}")
+        place, name = found[key]
+        if not place.endswith("tunables"):
+            raise TypeError(
+                f"{call}: `{name}` is a reading: the transformation computes it from a constant or "
+                f"a schedule, so the next update would overwrite it. Build with "
+                f"`{name}=tunable(...)`."
+            )
+    written = {"/".join(found[key]): (key, value) for key, value in values.items()}
 
-    def write(path: str, found: HyperparamsState) -> HyperparamsState:
-        tunables = dict(found.tunables)
-        for name in [*found.hyperparams, *found.tunables]:
-            key = keys[path, name]
-            if key in remaining:
-                value = remaining.pop(key)
-                if name not in tunables:
-                    raise TypeError(
-                        f"`set_hyperparams({key}={check.brief(value)})`: `{name}` is a reading: "
-                        "the transformation computes it from a constant or a schedule, so the "
-                        f"next update would overwrite it. Build with `{name}=tunable(...)`."
-                    )
-                tunables[name] = jax.tree.map(
-                    lambda old, v=value, n=key: _written(n, old, v), tunables[name]
-                )
-        return found._replace(
-            tunables=tunables, inner_state=visit(_inside(path), found.inner_state)
-        )
+    def write(path: Any, old: Any) -> Any:
+        where = keystr(path, simple=True, separator="/")
+        for place, (key, value) in written.items():
+            if where == place or where.startswith(f"{place}/"):  # in a box of Flax's
+                return _written(key, old, value)
+        return old
 
-    def visit(prefix: str, tree: Any) -> Any:
-        def at(path: Any, node: Any) -> Any:
-            if not _is_hyperparams_state(node):
-                return node
-            here = keystr(path, simple=True, separator="/")
-            return write("/".join(filter(None, (prefix, here))), node)
-
-        return jax.tree.map_with_path(at, tree, is_leaf=_is_hyperparams_state)
-
-    return visit("", state)
+    return jax.tree.map_with_path(write, state)
 
 
 def _written(name: str, old: jax.Array, value: Any) -> jax.Array:

@@ -8,7 +8,7 @@ import optax
 from jax import Array
 
 from ..core import check, numerics
-from ..core.reading import hyperparams
+from ..core.reading import live_values
 from ..core.types import Params, require_transformation
 from ..placement.places import Places, in_dtypes_of
 from ..transforms.curvature import hutchinson
@@ -129,7 +129,7 @@ def make_train_step(
             model_state=model_state,
             key=state.key,
         )
-        metrics = {"loss": scaled / scale, **hyperparams(opt_state)}
+        metrics = {"loss": scaled / scale, **live_values(opt_state)}
         return after, {**metrics, "aux": aux} if has_aux else metrics
 
     jitted = jax.jit(step, donate_argnums=0, out_shardings=(places.returned, None))

@@ -31,7 +31,7 @@ from ..core.arguments import NonNegative, Transformation
 from ..core.factory import transformation
 from ..core.hyperparams import ScalarRule
 from ..core.numerics import Value
-from ..core.reading import hyperparams
+from ..core.reading import live_values
 from ..core.types import InitUpdate, Params, State, Updates, declares, leaf_wise, update_wide
 from .averages import wide_copies
 from .evaluation import Evaluation
@@ -183,7 +183,7 @@ def _average(y: Array, z: Array, *, b1: Array) -> Array:
 
 def _learning_rate(state: State) -> Array:
     """The reading of the learning rate in the state of the inner transformation."""
-    found = hyperparams(state)
+    found = live_values(state)
     several = [name for name in found if name.endswith("/learning_rate")]
     check.require(
         not several,
