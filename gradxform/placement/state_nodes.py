@@ -6,19 +6,17 @@ dict and every tuple a list (or a dict of positions), is read by the names of it
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.tree_util import keystr, tree_flatten_with_path
 
 from ..core import tree
-from ..core.hyperparams import HyperparamsState
+from ..core.hyperparams import is_hyperparams_state
 
 Path = tuple[str, ...]
 Key = tuple[str, Path]  # a field, and the path inside of it: that of a parameter, as a rule
 Signature = frozenset[str]  # the names of a class's fields
-
-HYPERPARAMS: Signature = frozenset(HyperparamsState._fields)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +55,21 @@ def is_buffer(key: Key, leaf: Leaf) -> bool:
     return bool(key[1]) or len(getattr(leaf.value, "shape", ())) > 0
 
 
-def nodes_of(state: Any, known: Collection[Signature]) -> list[Node]:
-    """The nodes of a state in the order of the tree.
+class Known(NamedTuple):
+    """What a state that lost its classes is read by.
 
-    Args:
-      state: a state, with its classes or without.
-      known: the fields of the classes that a dict may stand for.
+    Attributes:
+      signatures: the fields of the classes that a dict may stand for.
+      parameters: the paths of the parameters. A parameter may be called like a field: what holds
+        arrays at their paths is a buffer, and what holds it is no group or link.
     """
+
+    signatures: Collection[Signature]
+    parameters: Collection[Path]
+
+
+def nodes_of(state: Any, known: Known) -> list[Node]:
+    """The nodes of a state, with its classes or without, in the order of the tree."""
     return list(_nodes(tree.unboxed(state), (), (), known))
 
 
@@ -73,13 +79,16 @@ def records(state: Any) -> list[tuple[str, Signature]]:
 
     def visit(x: Any) -> None:
         if _is_record(x):
-            found.append((kind_of(type(x)), frozenset(name for name, _ in children(x))))
+            kind, parts = kind_of(type(x)), children(x)
+            found.append((kind, frozenset(name for name, _ in parts)))
+            # Flax's NNX leaves out what is empty.
+            found.append((kind, frozenset(name for name, part in parts if jax.tree.leaves(part))))
         for name, child in children(x):
             if is_inside(name) or not _is_record(x):
                 visit(child)
 
     visit(tree.unboxed(state))
-    return list(dict.fromkeys(found))
+    return [item for item in dict.fromkeys(found) if item[1]]
 
 
 def children(x: Any) -> list[tuple[str, Any]]:
@@ -110,12 +119,15 @@ def kind_of(cls: type) -> str:
     return f"{cls.__module__.partition('.')[0]}.{cls.__qualname__}"
 
 
-def _nodes(x: Any, place: Path, scope: Path, known: Collection[Signature]) -> Iterator[Node]:
+def _nodes(x: Any, place: Path, scope: Path, known: Known) -> Iterator[Node]:
     parts = children(x)
     names = [name for name, _ in parts]
     if not parts:
         if jax.tree.leaves(x):
             yield Node(place, scope, ("array",), {("", ()): Leaf(place, x)})
+    elif is_hyperparams_state(x):
+        yield from _hyperparams(dict(parts), place, scope)
+        yield from _with_weights(dict(parts), place, scope, known)
     elif _is_record(x):
         yield from _record(parts, place, scope, known, kind_of(type(x)))
     elif isinstance(x, tuple | list):
@@ -140,18 +152,29 @@ def _is_record(x: Any) -> bool:
     return hasattr(x, "_fields") or hasattr(x, "__dataclass_fields__")
 
 
-def _stands_for_record(parts: list[tuple[str, Any]], known: Collection[Signature]) -> bool:
+def _stands_for_record(parts: list[tuple[str, Any]], known: Known) -> bool:
     """Whether a dict is what became of a class, and not one from names to links or groups."""
     names = frozenset(name for name, _ in parts)
-    if any(is_inside(name) for name in names) or any(_is_array(child) for _, child in parts):
+    inner = {name for fields in known.signatures for name in fields if is_inside(name)}
+    if names & {*inner, *_INNER} or any(_is_array(child) for _, child in parts):
         return True
-    if names not in known:
+    if names not in known.signatures:
         return False
+    if any(_paths(child) & {*known.parameters} for _, child in parts):
+        return True
     # A link may be called like a field, but then a state stands in its place.
     return not any(
-        _is_record(child) or frozenset(name for name, _ in children(child)) in known
+        _is_record(child) or frozenset(name for name, _ in children(child)) in known.signatures
         for _, child in parts
     )
+
+
+# What wrappers of others call the state inside, as a rule.
+_INNER = {"inner_state", "inner_states", "inner_opt_state"}
+
+
+def _paths(x: Any) -> set[Path]:
+    return {path_of(path) for path, _ in tree_flatten_with_path(x)[0]}
 
 
 def _is_array(x: Any) -> bool:
@@ -162,13 +185,9 @@ def _record(
     parts: list[tuple[str, Any]],
     place: Path,
     scope: Path,
-    known: Collection[Signature],
+    known: Known,
     kind: str,
 ) -> Iterator[Node]:
-    if frozenset(name for name, _ in parts) == HYPERPARAMS:
-        yield from _hyperparams(dict(parts), place, scope)
-        yield from _with_weights(dict(parts), place, scope, known)
-        return
     values: dict[Key, Leaf] = {}
     for name, child in parts:
         if not is_inside(name):
@@ -187,7 +206,7 @@ def values_of(name: str, x: Any, place: Path) -> dict[Key, Leaf]:
 
 def _hyperparams(fields: dict[str, Any], place: Path, scope: Path) -> Iterator[Node]:
     """A node for the counter of a block's schedules, and one for each of its live values."""
-    owned = [dict(children(fields[name])) for name in ("hyperparams", "tunables", "feedback")]
+    owned = [dict(children(fields.get(n, {}))) for n in ("hyperparams", "tunables", "feedback")]
     readings, tunables, feedback = owned
     names = "+".join(sorted({*readings, *tunables}))
     yield clock(names, Leaf((*place, "count"), fields["count"]), scope)
@@ -203,12 +222,10 @@ def _hyperparams(fields: dict[str, Any], place: Path, scope: Path) -> Iterator[N
         yield Node(here, scope, (f"feedback {name}",), values)
 
 
-def _with_weights(
-    fields: dict[str, Any], place: Path, scope: Path, known: Collection[Signature]
-) -> Iterator[Node]:
+def _with_weights(fields: dict[str, Any], place: Path, scope: Path, known: Known) -> Iterator[Node]:
     """The nodes of a block with live values: its averages' weights go where its count goes."""
-    inner = list(_nodes(fields["inner_state"], (*place, "inner_state"), scope, known))
-    for name, value in children(fields["log_kept"]):
+    inner = list(_nodes(fields.get("inner_state"), (*place, "inner_state"), scope, known))
+    for name, value in children(fields.get("log_kept", {})):
         leaf = Leaf((*place, "log_kept", name), value)
         inner[0].values[WEIGHT + name, ()] = leaf
     yield from inner

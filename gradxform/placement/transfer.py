@@ -12,7 +12,7 @@ from ..core import check, tree
 from ..core.types import Params, State, require_transformation
 from .matching import Matching
 from .optax_states import SIGNATURES, converted, kinds_by_fields
-from .state_nodes import CLOCK, READING, Key, Leaf, Node, Path, nodes_of, path_of, records
+from .state_nodes import CLOCK, READING, Key, Known, Leaf, Node, Path, nodes_of, path_of, records
 from .transfer_report import Place, TransferEntry, TransferReport
 
 
@@ -91,10 +91,11 @@ def transfer_state(
     _require_arrays(old_state, "old_state", "Pass what was restored, not the template.")
     fresh = tx.init(params)
     classes = records(fresh)
-    new = nodes_of(fresh, {fields for _, fields in classes})
     shapes = {path_of(p): tuple(np.shape(x)) for p, x in _leaves(params)}
+    fields = {fields for _, fields in classes}
+    new = nodes_of(fresh, Known(fields, shapes))
     old = converted(
-        nodes_of(old_state, {*SIGNATURES, *(fields for _, fields in classes)}),
+        nodes_of(old_state, Known({*SIGNATURES, *fields}, shapes)),
         shapes,
         kinds_by_fields(classes),
     )
