@@ -159,7 +159,7 @@ def test_it_lies_where_the_new_state_lies():
         state, _ = gx.transfer_state(old, tx, params)
         assert state[1][0].mu["w"].sharding == split
         assert state[1][0].nu["b"].sharding == whole
-        assert not state[1][0].count.committed
+        assert state[1][0].count.sharding == whole
         _, after = jax.jit(tx.update)(jax.tree.map(jnp.ones_like, params), state, params)
         assert after[1][0].mu["w"].sharding.is_equivalent_to(split, 2)
     back, _ = gx.transfer_state(state, TX, PARAMS)  # from many devices to one

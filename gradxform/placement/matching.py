@@ -13,6 +13,7 @@ from .state_nodes import CLOCK, READING, TUNABLE, WEIGHT, Key, Leaf, Node, Path
 from .velocities import keeps_scale, what_differs
 
 _COUNT: Key = ("count", ())
+_WINDOW: Key = ("mini_step", ())  # the micro-batches of an open window of `accumulate`
 _WINDOWS: Key = ("gradient_step", ())  # the updates that `accumulate` has emitted
 
 
@@ -47,11 +48,25 @@ class Matching:
         if keeps_scale(kind):
             candidates = self._of_one_scale(node, candidates)
         found = self._found(node, candidates)
+        if _WINDOW in found:
+            self._close_window(node, candidates, found)
         if not found and kind.startswith(CLOCK):
             found = self._clock(node)
         self.sources |= {node.values[key].path: leaf for key, leaf in found.items()}
         if node.buffers() and any(other.buffers() for other in candidates):
             self.compared.append((node, candidates))
+
+    def _close_window(self, node: Node, candidates: list[Node], found: dict[Key, Leaf]) -> None:
+        """Let a window begin anew where the sums of an open one have no place, or not all have."""
+        held = any(key[0] == "acc_grads" for other in candidates for key in other.values)
+        sums = [key for key in node.values if key[0] == "acc_grads"]
+        count = found[_WINDOW].value
+        is_open = check.is_traced(count) or int(count) != 0
+        if is_open and held and not (sums and all(key in found for key in sums)):
+            for key in list(found):
+                if key[0] in ("mini_step", "weight", "acc_extra", "acc_grads"):
+                    why = "not all sums of the open window have a place here: a window begins"
+                    self.reasons[node.values[key].path] = self.unfit[found.pop(key).path] = why
 
     def _of_one_scale(self, node: Node, candidates: list[Node]) -> list[Node]:
         """Those that follow the same scaling, and stand on the same side of the learning rate."""
@@ -92,7 +107,7 @@ class Matching:
             if source is not None and self._fits(node.values[key], source.values[key]):
                 found[key] = source.values[key]
                 givers.append(source)
-        if not buffers:
+        if not buffers or (first is not None and _WINDOW in first.values):
             givers = others if first is None else [first]
         elif first in givers:
             assert first is not None

@@ -1,6 +1,6 @@
 """From the state of one optimizer to that of another, in the middle of a run."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,19 @@ from ..core import check, tree
 from ..core.types import Params, State, require_transformation
 from .matching import Matching
 from .optax_states import SIGNATURES, converted, kinds_by_fields
-from .state_nodes import CLOCK, READING, Key, Known, Leaf, Node, Path, nodes_of, path_of, records
+from .state_nodes import (
+    CLOCK,
+    READING,
+    TUNABLE,
+    Key,
+    Known,
+    Leaf,
+    Node,
+    Path,
+    nodes_of,
+    path_of,
+    records,
+)
 from .transfer_report import Place, TransferEntry, TransferReport
 
 
@@ -29,6 +41,7 @@ def transfer_state(
     params: Params,
     *,
     step: int | None = None,
+    lost: Literal["refuse", "report"] = "refuse",
 ) -> Transfer:
     """Go on with another optimizer: its state, with all that the old state holds of it.
 
@@ -62,8 +75,10 @@ def transfer_state(
 
     A buffer that starts from zero beside a count that goes on, as for a layer that was added or
     grown, is not corrected for its start: Adam's steps for it are longer than usual at first, up
-    to 6.6 times with b1 = 0.9 and b2 = 0.999. A group of its own, by `partition`, starts with a
-    count of its own.
+    to 6.6 times with b1 = 0.9 and b2 = 0.999. The report notes it. A group of its own, by
+    `partition`, starts with a count of its own. Where all buffers of a block are new, so is its
+    count. An open window of `accumulate` goes on if all of its sums have a place; else a window
+    begins. `bucket` with other vectors begins anew.
 
     Args:
       old_state: the state of the old optimizer, in arrays of JAX or NumPy.
@@ -71,6 +86,8 @@ def transfer_state(
       params: the parameters, as they are now.
       step: the number of updates done, for the schedules where the old state does not count them
         (`optax.sgd` with a constant learning rate). What the old state counts holds.
+      lost: what happens where a tunable of the old state has a value that no tunable of the same
+        name takes over, though there is one. "refuse" raises, "report" lists it as dropped.
 
     Returns:
       A pair of the state for `tx.update` and a report by path of what was kept, what is new and
@@ -78,9 +95,9 @@ def transfer_state(
       by array, outside of `jit`.
 
     Raises:
-      ValueError: nothing in the old state has a place in the new one, or none of its buffers
-        belongs to these parameters; with what both hold. A whole training state, whose
-        `opt_state` is meant.
+      ValueError: a live value would be lost. Nothing in the old state has a place in the new one,
+        or none of its buffers belongs to these parameters; with what both hold. A whole training
+        state, whose `opt_state` is meant.
       TypeError: `old_state` holds something that is no array.
     """
     require_transformation("transfer_state(old_state, tx, params)", "`tx`", tx)
@@ -101,7 +118,9 @@ def transfer_state(
     )
     matching = Matching(new, old, step)
     report = _report(new, old, matching)
-    _require_kin(new, old, matching, report)
+    _require_kin(new, old, matching, report, () in shapes)
+    if lost == "refuse":
+        _require_no_loss(new, old, matching)
     places = [path_of(path) for path, _ in _leaves(fresh)]
     leaves, structure = jax.tree.flatten(fresh)
     for index, path in enumerate(places):
@@ -182,7 +201,24 @@ def _report(new: list[Node], old: list[Node], matching: Matching) -> TransferRep
         if leaf.path not in used and not known:
             used.add(leaf.path)
             dropped.append(TransferEntry(_place(key, leaf), note=matching.unfit.get(leaf.path, "")))
-    return TransferReport(tuple(kept), tuple(fresh), tuple(dropped))
+    notes = filter(None, (_begun_late(node, matching) for node in new))
+    return TransferReport(tuple(kept), tuple(fresh), tuple(dropped), tuple(notes))
+
+
+def _begun_late(node: Node, matching: Matching) -> str:
+    """What to know of buffers that start anew beside a count that goes on; "" where none do."""
+    count = matching.sources.get(node.values[_COUNT].path) if _COUNT in node.values else None
+    late = [key for key in node.buffers() if node.values[key].path not in matching.sources]
+    if count is None or not late:
+        return ""
+    number = "" if check.is_traced(count.value) else f" of {int(count.value)}"
+    names = ", ".join(dict.fromkeys("/".join(key[1]) for key in late))
+    return (
+        f"note: in `{'/'.join(node.place) or node.kinds[0]}`, {len(late)} of "
+        f"{len(node.buffers())} buffers begin anew ({names}) beside a count{number}, which does "
+        "not correct their averages for that. A group of their own, in `partition({...}, "
+        "default=...)`, begins with a count of its own."
+    )
 
 
 def _place(key: Key, leaf: Leaf) -> Place:
@@ -209,11 +245,39 @@ def _cast(old: Any, new: Any) -> str:
     return "" if before == new.dtype else f"{before} to {new.dtype}"
 
 
+_COUNT: Key = ("count", ())
+
+
+def _require_no_loss(new: list[Node], old: list[Node], matching: Matching) -> None:
+    used = {leaf.path for leaf in matching.sources.values()}
+    begun = {
+        node.kinds[0]
+        for node in new
+        for leaf in node.values.values()
+        if node.kinds[0].startswith(TUNABLE) and leaf.path not in matching.sources
+    }
+    for node in old:
+        for leaf in node.values.values():
+            if node.kinds[0] in begun and leaf.path not in used:
+                raise ValueError(
+                    "`transfer_state(old_state, tx, params)`: the value of the tunable "
+                    f"`{'/'.join(leaf.path)}` would be lost: which of those in the new state is "
+                    'meant cannot be told. Pass `lost="report"` to begin with the values of the '
+                    "call, and set them with `set_hyperparams`."
+                )
+
+
 def _require_kin(
-    new: list[Node], old: list[Node], matching: Matching, report: TransferReport
+    new: list[Node], old: list[Node], matching: Matching, report: TransferReport, bare: bool
 ) -> None:
-    if matching.compared and not any(_related(*pair) for pair in matching.compared):
-        node, others = matching.compared[0]
+    pairs = [
+        (node, others)
+        for node, others in matching.compared
+        if any(bare or (key[1] and key[1][0] != "vectors") for key in node.buffers())
+        and not any("vectors" in key[1][:1] for n in (node, *others) for key in n.values)
+    ]
+    if pairs and not any(_related(*pair) for pair in pairs):
+        node, others = pairs[0]
         raise ValueError(
             "`transfer_state(old_state, tx, params)`: none of the buffers of the old state belongs "
             f"to these parameters. It has {_listed(others)}; this optimizer has {_listed([node])}. "

@@ -47,11 +47,13 @@ class TransferReport:
       kept: the arrays of the new state that hold what an array of the old one held.
       new: those that are as `init` makes them.
       dropped: the arrays of the old state that have no place in the new one.
+      notes: what to know before going on, one sentence or two each.
     """
 
     kept: tuple[TransferEntry, ...] = field(default=())
     new: tuple[TransferEntry, ...] = field(default=())
     dropped: tuple[TransferEntry, ...] = field(default=())
+    notes: tuple[str, ...] = field(default=())
 
     def __str__(self) -> str:
         rows = [
@@ -66,7 +68,7 @@ class TransferReport:
         ]
         sizes = (len(self.kept), len(self.new), len(self.dropped))
         lines.append("{} arrays kept, {} new, {} dropped".format(*sizes))
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.notes])
 
     __repr__ = __str__
 
