@@ -76,8 +76,9 @@ def compare(
 
     Returns:
       The `Comparison`: the runs, of each candidate the setting with the best validation metric
-      (over the seeds and the last tenth of the training), and how the test metrics there rank.
-      A run that diverged is part of it, as it was measured.
+      (over the seeds and the last tenth of the training), how the test metrics there rank, and
+      which candidates are worse than the best (`verdicts`, from 3 seeds on). A run that diverged
+      is part of it, as it was measured.
 
     Raises:
       TypeError, ValueError, KeyError: an argument makes no sense, a grid names what is not

@@ -67,7 +67,7 @@ def chosen_at_the_edge(comparison: Outcome) -> Iterator[Finding]:
 
 def nothing_tuned(comparison: Outcome) -> Iterator[Finding]:
     """Candidates with one setting each."""
-    if comparison.results and set(_settings_tried(comparison).values()) == {1}:
+    if {result.settings_tried for result in comparison.results} == {1}:
         who = "it was" if len(comparison.results) == 1 else "each was"
         yield Finding(
             severity="warning",
@@ -80,7 +80,7 @@ def nothing_tuned(comparison: Outcome) -> Iterator[Finding]:
 
 def tuned_unequally(comparison: Outcome) -> Iterator[Finding]:
     """Some candidates with a choice of settings and others with one, or with far fewer."""
-    counts = _settings_tried(comparison)
+    counts = {result.name: result.settings_tried for result in comparison.results}
     least, most = min(counts.values(), default=1), max(counts.values(), default=1)
     few = [name for name, count in counts.items() if count == least]
     if (least == 1 < most) or most > _UNEQUAL * least:
@@ -92,14 +92,6 @@ def tuned_unequally(comparison: Outcome) -> Iterator[Finding]:
             instead="a grid of the same size for each, over the learning rate at least.",
             reference=_TUNING,
         )
-
-
-def _settings_tried(comparison: Outcome) -> dict[str, int]:
-    """How many settings of each candidate were tried, those of a search among them."""
-    return {
-        result.name: max(len(result.settings), len({str(t["setting"]) for t in result.trials}))
-        for result in comparison.results
-    }
 
 
 def no_difference(comparison: Outcome) -> Iterator[Finding]:

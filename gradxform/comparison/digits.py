@@ -86,7 +86,7 @@ def digits_references(task: Task) -> tuple[Reference, ...]:
 
 def _init(key: jax.Array) -> Params:
     pixels, units, classes = _WIDTHS
-    # From zeros the output starts at chance: whoever ends with a higher loss has diverged.
+    # From zeros the output starts at chance: whoever ends clearly above has diverged.
     return [
         {
             "w": jax.random.normal(key, (pixels, units)) * math.sqrt(2.0 / pixels),

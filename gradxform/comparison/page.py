@@ -225,6 +225,7 @@ def _sensitivity(c: Outcome, result: CandidateResult, style: panels.Style, key: 
         panels.draw_profile(axes, c, result, style, key)
     panels.scale(axes, c)
     panels.over(axes, key)
+    axes.set_ylabel(panels.metric_label(c), fontsize="small")
     return _safe(svg(figure, f"{result.name}: {panels.metric_label(c)} by {panels.words(key)}"))
 
 

@@ -188,9 +188,11 @@ def notes(comparison: Outcome) -> list[str]:
             f"Not compared, as no trial of its search was usable (each diverged, or its metric is "
             f"not finite): {listed(lost)}."
         )
+    how = "Each setting was chosen by it, without the test split."
+    if all(result.settings_tried == 1 for result in c.results):
+        how = "Nothing was tuned: there was one setting of each."
     lines.append(
-        f"Validation {c.metric_name} is the mean over the last tenth of the training. Each setting "
-        "was chosen by it, without the test split."
+        f"Validation {c.metric_name} is the mean over the last tenth of the training. {how}"
     )
     if _is_constant(c):
         lines.append(

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 class Comparison(Outcome):
     """What `compare` returns: the finished candidates on one task, and how they rank.
 
+    `ranking` has the results, the best mean first, and `verdicts` what the seeds say of each: with
+    at most 5 % error over the whole table who is worse than the best, and by how much.
+
     It prints as a table, is shown as one in notebooks, and equals another with the same contents:
     `load_comparison(path)` gives back what `save(path)` wrote.
 

@@ -122,6 +122,11 @@ class CandidateResult:
         return self.settings[self.chosen]
 
     @property
+    def settings_tried(self) -> int:
+        """How many settings were tried, in a search too; with one, nothing was tuned."""
+        return max(len(self.settings), len({str(trial["setting"]) for trial in self.trials}))
+
+    @property
     def at_edge(self) -> tuple[str, ...]:
         """Names whose chosen value is the smallest or largest tried: a better may lie beyond.
 

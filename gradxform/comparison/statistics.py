@@ -21,9 +21,10 @@ _ROUNDING = 4 * float(np.finfo(np.float32).eps)  # metrics are computed in float
 # What simulation set (benchmarks/error_and_power.py): with less the error is above `LEVEL`
 # somewhere, with more the table tells less.
 _OWN = 0.5  # weight of a pair's own variance; the pooled one has the rest
-_GUARD = 0.015  # level of the pair's own t, which a pooled variance never undercuts
+_GUARD = 0.015  # level of the pair's own t, which a pooled variance never undercuts;
+_GUARD_OF = {2: LEVEL, 3: 0.02}  # of so few candidates
 _NOISY = 100.0  # a variance so many times the others' is not pooled with them
-_VARIES = 9.0  # a variance so many times the others' is named: skewed runs deceive any test
+_VARIES = 9.0  # a variance so many times the others' is named, unless chance makes it so often
 _CHUNK = 2_000_000  # numbers of an array of pairs that are worked on at once
 
 
@@ -34,7 +35,8 @@ class Judgement(NamedTuple):
       low: the lower end of the simultaneous 95 % interval, in the metric's unit; above 0 if and
         only if the candidate is worse than the best. NaN where nothing can be said.
       high: the upper end.
-      varies: whether the candidate's variance over the seeds is more than 9 times the others'.
+      varies: whether the candidate's variance over the seeds is more than 9 times the others',
+        and more than chance makes it in a hundredth of equal ones.
     """
 
     low: np.ndarray
@@ -90,10 +92,11 @@ def judge(
     of their differences over the s seeds, d = s - 1, the margin is the larger one of
 
         q(n, nu) sqrt((pooled + S2 / 2) / (2 s))    q: the studentized range's 95 % point
-        t(d) sqrt(S2 / s)                           t: Student's two-sided point at 1.5 %
+        t(d) sqrt(S2 / s)                           t: Student's two-sided point at 1.5 %,
+                                                    at 2 % for three candidates
 
     where `pooled` is the mean of S2 / 2 over all pairs of the n candidates, and nu is
-    Satterthwaite's number of degrees of freedom of the mixture, at most 2 d (less above 15
+    Satterthwaite's number of degrees of freedom of the mixture, at most 2 d (less above 12
     candidates). Two candidates have the paired t-test. `low` is the largest D - margin over all
     others, not only over the one whose mean is best, and `high` the largest D + margin; both are
     at least 0.
@@ -116,9 +119,13 @@ def judge(
       A `Judgement`. `low` and `high` are NaN for who is set apart, for all with fewer than 3
       seeds, and where fewer than two candidates are left.
 
-    References: the simulations in benchmarks/error_and_power.md; Hsu, 1981,
-    https://doi.org/10.1214/aos/1176345523, for intervals of the difference to the best; Games and
-    Howell, 1976, https://doi.org/10.2307/1164979, for the pairs' own variances.
+    Error and power are measured in benchmarks/error_and_power.md. One candidate whose runs are
+    strongly skewed and vary far more than the others' deceives it, as it does any test on few
+    seeds; see `varies`.
+
+    References: Hsu, 1981, Simultaneous confidence intervals for all distances from the best, Annals
+    of Statistics 9; Games and Howell, 1976, Pairwise multiple comparison procedures with unequal
+    n's and/or variances, Journal of Educational Statistics 1.
     """
     require_extra("compare", "scipy")
     x = np.asarray(scores, np.float64) * (1.0 if lower_is_better else -1.0)
@@ -151,6 +158,9 @@ def _judged(x: np.ndarray, apart: np.ndarray, resolution: float) -> Judgement:
     own = np.einsum("tii->ti", covariance)
     variance = np.maximum(own[:, :, None] + own[:, None, :] - 2 * covariance, 2 * step**2)
     pooled, varies = _pooled(variance, kept, seeds)
+    least = np.where(kept, own, np.inf).min(axis=-1, keepdims=True)
+    is_pair = np.count_nonzero(kept, axis=-1, keepdims=True) == 2  # which has no third to tell
+    varies |= is_pair & kept & (own > _varies_limit(2, seeds) * least)
     margin = _margin(variance, kept, pooled, seeds)
     pairs = kept[:, None, :] & ~np.eye(candidates, dtype=bool)
     low = np.where(pairs, difference - margin, 0.0).max(axis=-1, initial=0.0)
@@ -169,11 +179,11 @@ def _without_copies(
     """Of each candidate the first that is equal to it, and who is kept without the copies."""
     tables, candidates, _ = x.shape
     first_of, kept = np.tile(np.arange(candidates), (tables, 1)), kept.copy()
-    for i in range(1, candidates):
-        for j in range(i):
-            equal = np.abs(x[:, i] - x[:, j]).max(axis=-1) <= step[:, i, j]
-            equal &= kept[:, i] & kept[:, j]
-            first_of[equal, i], kept[equal, i] = j, False
+    near = np.abs(x[:, :, None, 0] - x[:, None, :, 0]) <= step  # on one seed; few are
+    for i, j in np.argwhere(np.tril(near.any(axis=0), -1)):
+        equal = np.abs(x[:, i] - x[:, j]).max(axis=-1) <= step[:, i, j]
+        equal &= kept[:, i] & kept[:, j]
+        first_of[equal, i], kept[equal, i] = j, False
     return first_of, kept
 
 
@@ -192,7 +202,8 @@ def _pooled(variance: np.ndarray, kept: np.ndarray, seeds: int) -> tuple[np.ndar
         rest = np.sum(others @ pairs * others, axis=-1) / (2 * (count - 1) * (count - 2))[:, None]
         own = pairs.sum(axis=-1) / (count - 1)[:, None] - rest
         if is_first:
-            varies[left] = among & (own > _VARIES * rest)
+            limit = np.array([_varies_limit(int(n), seeds) for n in count])[:, None]
+            varies[left] = among & (own > limit * rest)
             is_first = False
         limit = np.array([_noisy_limit(int(n), seeds) for n in count])[:, None]
         tiny = np.finfo(np.float64).tiny
@@ -231,6 +242,15 @@ def _noisy_limit(count: int, seeds: int) -> float:
 
 
 @functools.cache
+def _varies_limit(count: int, seeds: int) -> float:
+    """How many times the others' variance is named, among `count` candidates."""
+    from scipy.stats import f
+
+    d = seeds - 1
+    return max(_VARIES, float(f.ppf(0.99, d, max(count - 2, 1) * d)))
+
+
+@functools.cache
 def _points(pooled: int, kept: int, seeds: int) -> tuple[float, float, float]:
     """The studentized range's point, the guard's t, and the t of a noisy candidate's pairs."""
     from scipy.stats import studentized_range, t
@@ -241,12 +261,12 @@ def _points(pooled: int, kept: int, seeds: int) -> tuple[float, float, float]:
     alone = float(t.ppf(1 - LEVEL / (kept * (kept - 1)), d))
     if n < 2:
         return 0.0, 0.0, alone
-    guard = float(t.ppf(1 - (_GUARD if kept > 2 else LEVEL) / 2, d))
+    guard = float(t.ppf(1 - _GUARD_OF.get(kept, _GUARD) / 2, d))
     if n == 2:
         return math.sqrt(2) * guard, guard, alone
     # The mixture as a sum of the pair's own variance and that of what is orthogonal to it.
     own, rest = _OWN + (1 - _OWN) / (n - 1), (1 - _OWN) * (n - 2) / (n - 1)
     nu = 1 / (own**2 / d + rest**2 / ((n - 2) * d))
     # Unequal variances leave fewer; the more candidates, the more of them meet the least.
-    nu = min(nu, (n - 1) * d, d * min(2.0, max(1.0, 2 - (n - 15) / 30)))
+    nu = min(nu, (n - 1) * d, d * min(2.0, max(1.0, 2 - (n - 12) / 40)))
     return float(studentized_range.ppf(1 - LEVEL, n, nu)), guard, alone

@@ -124,7 +124,7 @@ def _transformer_init(key: jax.Array, alphabet: int) -> Params:
             for _ in range(_LAYERS)
         ],
         "norm": jnp.ones(_WIDTH),
-        # From zeros the output starts at chance: whoever ends with a higher loss has diverged.
+        # From zeros the output starts at chance: whoever ends clearly above has diverged.
         "out": jnp.zeros((_WIDTH, alphabet)),
     }
 
