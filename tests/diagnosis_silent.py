@@ -184,6 +184,10 @@ SILENT = {
         (gx.dog(), {}, PARAMS),
         (gx.master_weights(gx.prodigy()), {}, NARROW),
         (gx.dog(), {}, {"w": jnp.zeros((4, 4), jnp.bfloat16)}),
+        (gx.dog(reps_rel=1e-2), {}, NARROW),
+        (gx.dog(init_eta=1e-2), {}, NARROW),
+        (gx.prodigy(d0=1e-2), {}, NARROW),
+        (gx.dadapt_adamw(), {}, NARROW),
     ],
     "state_over_memory_budget": [
         (gx.adam(1e-3), {"memory_budget": 10_000}, PARAMS),

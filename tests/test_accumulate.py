@@ -246,7 +246,7 @@ def test_any_argument_can_be_reduced():
 
 
 def test_a_plateau_inside_sees_the_mean_loss_once_a_window():
-    tx = gx.accumulate(gx.sgd(gx.reduce_on_plateau(0.1, 0.5, patience=1)), 2)
+    tx = gx.accumulate(gx.sgd(gx.reduce_on_plateau(0.1, factor=0.5, patience=1)), 2)
     params = jnp.ones(1)
     state = tx.init(params)
     for t, value in enumerate([5.0, 1.0, 9.0, 0.0, 2.0, 4.0, 6.0, 1.0]):

@@ -34,7 +34,7 @@ AVERAGING = ADAPTIVE | {
     "scale_by_running_norm",
 }
 # A step size that is measured by the distance from the first parameters.
-DISTANCE = frozenset(["scale_by_dadapt_adam", "scale_by_dog", "scale_by_dowg", "scale_by_prodigy"])
+DISTANCE = frozenset(["scale_by_dog", "scale_by_dowg", "scale_by_prodigy"])
 # Only the sign of each coordinate is left.
 SIGNS = frozenset(("scale_by_lion", "scale_by_rprop", "scale_by_sign"))
 # Decay of the weights that is meant to reach them undivided.

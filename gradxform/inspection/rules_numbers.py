@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core import check, numerics
 from .block_kinds import ADAPTIVE, DISTANCE, SIGNS
-from .diagnose_context import Context, Route
+from .diagnose_context import Block, Context, Route
 from .findings import Finding, listing
 
 _MIXED = "Micikevicius et al., 2018, https://arxiv.org/abs/1710.03740"
@@ -110,22 +110,40 @@ def distance_that_rounds_away(context: Context) -> Iterator[Finding]:
     """A step size measured by a distance that 16-bit parameters never cover."""
     for route in context.routes:
         block = next((b for b in route.blocks if b.name in DISTANCE), None)
-        if block is None or block.inside("master_weights"):
-            continue
         narrow = {path: x for path, x in route.leaves.items() if _is_narrow(x)}
-        moving = [x for x in route.leaves.values() if _is_known(x) and not bool(jnp.all(x == 0))]
-        known = all(_is_known(x) for x in narrow.values())
-        if narrow and (not known or any(_is_narrow(x) for x in moving)):
+        if block is None or block.inside("master_weights") or not narrow:
+            continue
+        first = _first_step(block, list(narrow.values()))
+        least = max(2.0 ** -(_format(jnp.result_type(x)).nmant + 2) for x in narrow.values())
+        if first is not None and first < least:
             yield Finding(
                 severity="error",
                 seen=f"{block} on 16-bit parameters: {listing(narrow)}",
-                why="The first steps are about a millionth of the parameters and round away: the "
-                "distance from the start stays 0, and the step size what it began with. Nothing "
-                "moves.",
+                why=f"The first step is about {first:.1g} of them, and half of their last digit "
+                f"{least:.1g}: it rounds away, the distance from the start stays 0, and the step "
+                "size what it began with. Nothing moves.",
                 instead="`master_weights(tx)` around the optimizer, which trains float32 copies; "
                 "or parameters in float32.",
                 reference=_MIXED,
             )
+
+
+def _first_step(block: Block, leaves: list[Any]) -> float | None:
+    """How far the first step moves parameters, in parts of their size; None if not known."""
+    sizes = [(_rms(x), x.size) for x in leaves if _is_known(x)]
+    count = sum(size for _, size in sizes)
+    squares = sum(rms**2 * size for rms, size in sizes)
+    if len(sizes) == len(leaves) and squares == 0.0:
+        return None  # zeros have digits enough
+    if block.name == "scale_by_dog":
+        start = block.arguments["reps_rel"] if block.arguments["init_eta"] is None else None
+        return start if isinstance(start, float) else None
+    if block.name == "scale_by_dowg":
+        start, size = block.arguments["r_eps"], squares**0.5
+    else:
+        start, size = block.arguments["d0"], (squares / max(count, 1)) ** 0.5
+    # Of shapes alone, parameters of the usual size.
+    return start / (size if squares else 1.0) if isinstance(start, float) else None
 
 
 def updates_below_half_a_digit(context: Context) -> Iterator[Finding]:

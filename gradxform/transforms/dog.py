@@ -79,7 +79,8 @@ def scale_by_dog(
 ) -> InitUpdate:
     """Scale all gradients by distance over gradients (DoG).
 
-    `init` must see the parameters that training starts from, not a stand-in for them.
+    `init` must see the parameters that training starts from, not a stand-in for them. Parameters
+    in 16 bit round the first steps away and never start: put `master_weights` around the optimizer.
 
     Args:
       reps_rel: the first distance is reps_rel (1 + ‖x_0‖): the length of the first step. Small
@@ -132,7 +133,8 @@ def scale_by_dowg(
 ) -> InitUpdate:
     """Scale all gradients by distance over weighted gradients (DoWG).
 
-    `init` must see the parameters that training starts from, not a stand-in for them.
+    `init` must see the parameters that training starts from, not a stand-in for them. Parameters
+    in 16 bit round the first steps away and never start: put `master_weights` around the optimizer.
 
     Args:
       r_eps: the first distance, in units of the parameters; at most that to the solution.

@@ -87,7 +87,8 @@ def scale_by_prodigy(
 
     The updates hold the learning rate, which the estimate needs too, and point uphill: put
     `scale_by_learning_rate(None)` behind. `init` must see the parameters that training starts
-    from, not a stand-in for them.
+    from, not a stand-in for them. Parameters in 16 bit round the first steps away and never start:
+    put `master_weights` around the optimizer.
 
     Args:
       learning_rate: γ, a factor of the estimated distance. 1.0 is the method itself; a schedule
