@@ -244,7 +244,7 @@ def test_arguments_are_checked(call, message):
 
 @pytest.mark.parametrize("name", ["nadamw", "adamaxw", "adabelief", "adan", "mars", "novograd"])
 def test_decay_needs_the_parameters(name):
-    tx = getattr(gx, name)(1e-3)
+    tx = getattr(gx, name)(1e-3, weight_decay=0.1)
     with pytest.raises(ValueError, match="`add_decoupled_weight_decay` reads the parameters"):
         tx.update(G, tx.init(W))
 

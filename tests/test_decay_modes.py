@@ -217,13 +217,13 @@ def test_cautious_decay_is_where_the_signs_agree():
     """And where the update is zero: the paper's condition is u w >= 0."""
     w = jnp.array([2.0, 2.0, 2.0, -2.0, -2.0, 0.0])
     u = jnp.array([0.1, -0.1, 0.0, 0.1, -0.1, 0.1])
-    found, _ = gx.add_cautious_weight_decay(0.5).update(u, (), w)
+    found, _ = gx.add_cautious_weight_decay(0.5).update(u, optax.EmptyState(), w)
     np.testing.assert_allclose(found, [1.1, -0.1, 1.0, 0.1, -1.1, 0.1], rtol=1e-6)
 
 
 def test_cautious_decay_of_numbers_whose_product_underflows():
     w, u = jnp.array([1e-30, -1e-30]), jnp.array([1e-30, 1e-30])
-    found, _ = gx.add_cautious_weight_decay(1.0).update(u, (), w)
+    found, _ = gx.add_cautious_weight_decay(1.0).update(u, optax.EmptyState(), w)
     np.testing.assert_allclose(found, [2e-30, 1e-30])
 
 
@@ -231,7 +231,7 @@ def test_cautious_decay_of_complex_weights():
     """Where the update has a part along the weight."""
     w = jnp.array([1 + 1j, 1j, -2.0 + 0j])
     u = jnp.array([1.0 + 0j, -0.5j, 1j])
-    found, _ = gx.add_cautious_weight_decay(0.5).update(u, (), w)
+    found, _ = gx.add_cautious_weight_decay(0.5).update(u, optax.EmptyState(), w)
     np.testing.assert_allclose(found, u + 0.5 * w * jnp.array([1, 0, 1]), rtol=1e-6)
 
 
@@ -291,3 +291,16 @@ def test_no_decay_does_not_look_at_the_weights(build):
     weights = {"w": jnp.array([jnp.inf, 1.0])}
     updates, _ = build(0.0).update({"w": jnp.ones(2)}, optax.EmptyState(), weights)
     np.testing.assert_array_equal(updates["w"], [1.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    "name", ["adamw", "adabelief", "mars", "lion", "novograd", "dadapt_adamw", "cautious decay"]
+)
+def test_no_decay_asks_for_no_parameters(name):
+    if name == "cautious decay":
+        tx = gx.add_cautious_weight_decay(0.0)
+    else:
+        tx = getattr(gx, name)(0.1, weight_decay=0.0)
+    grads = {"w": jnp.ones(2)}
+    updates, _ = tx.update(grads, tx.init(grads))
+    assert updates["w"].shape == (2,)

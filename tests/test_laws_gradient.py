@@ -7,24 +7,88 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from catalog import Row
-from problems import at, gradients, rows, scan, small
+from problems import at, gradients, normal, rows, scan, small
 
 import gradxform as gx
 
 
-@rows(lambda row: not row.on_host)
-def test_a_training_can_be_differentiated_backwards(row: Row) -> None:
-    """Only traced: conditions must be known in the forward pass, also inside of a scan."""
-    tx, params = row.build(), small()
-    grads = jax.tree.map(jnp.asarray, gradients(params, steps=3))
+def is_real(x: Any) -> bool:
+    return jnp.issubdtype(x.dtype, np.floating)
 
-    def distance(size: jax.Array) -> jax.Array:
-        scaled = jax.tree.map(lambda g: size * g, grads)
-        last = scan(tx, params, scaled, row.extra)[1]
-        return sum(map(jnp.sum, jax.tree.leaves(last)), start=jnp.float32(0.0))
 
-    slope = jax.eval_shape(jax.grad(distance), jnp.float32(1.0))
-    assert (slope.shape, slope.dtype) == ((), np.float32)
+def numbers_of(tree: Any) -> tuple[list[Any], Any]:
+    """The floating leaves of a tree, and what puts others in their places."""
+    leaves, structure = jax.tree.flatten(tree)
+
+    def filled(numbers: list[Any]) -> Any:
+        left = iter(numbers)
+        return jax.tree.unflatten(structure, [next(left) if is_real(x) else x for x in leaves])
+
+    return [x for x in leaves if is_real(x)], filled
+
+
+class Step:
+    """One update as a function of every number: gradients, state, live values and parameters."""
+
+    def __init__(self, row: Row, grads: Any, params: Any, before: list[Any]) -> None:
+        tx = row.build()
+        state = tx.init(params)
+        for g in before:
+            _, state = tx.update(g, state, params, **row.extra)
+            params = jax.tree.map(lambda p: 1.1 * p, params)
+        self.at, filled = numbers_of((grads, state, params))
+        self.weights: list[np.ndarray] = []
+
+        def function(numbers: list[Any]) -> list[Any]:
+            return numbers_of(tx.update(*filled(numbers), **row.extra))[0]
+
+        self.function = function
+
+    def gradient(self) -> list[np.ndarray]:
+        """Of a weighted sum of all that the update returns."""
+        out, back = jax.vjp(self.function, self.at)
+        rng = np.random.default_rng(3)
+        self.weights = [rng.standard_normal(x.shape) for x in out]
+        return [np.asarray(x) for x in back(list(map(jnp.asarray, self.weights)))[0]]
+
+    def value(self, numbers: list[Any]) -> float:
+        out = self.function(numbers)
+        return sum(float(np.sum(w * np.asarray(x))) for w, x in zip(self.weights, out, strict=True))
+
+
+ONE_SHAPE = (3, 2)  # JAX compiles each operation once for it
+# What optimizers are made of. Those whose derivative is zero almost everywhere have it, too.
+PARTS = rows(lambda row: row.kind != "optimizer" and not row.on_host)
+
+
+@PARTS
+def test_a_gradient_through_an_update_is_finite_at_zeros(row: Row) -> None:
+    """Of gradients of zeros, and of weights of zeros: by them, by the state, by live values."""
+    with jax.enable_x64(True):
+        ones, zeros = ({"w": jnp.full(ONE_SHAPE, x, float)} for x in (1.0, 0.0))
+        for grads, params in ((zeros, ones), (ones, zeros)):
+            found = Step(row, grads, params, []).gradient()
+            assert all(np.all(np.isfinite(x)) for x in found)
+
+
+@PARTS
+def test_a_gradient_through_an_update_is_that_of_finite_differences(row: Row) -> None:
+    with jax.enable_x64(True):
+        trees = [{"w": normal(ONE_SHAPE, "float64", seed)} for seed in range(4)]
+        step = Step(row, trees[0], trees[1], trees[2:])
+        found = step.gradient()
+        rng = np.random.default_rng(4)
+        # In proportion to each number: what is exactly zero, such as a memory that was cleared,
+        # is where a rule changes.
+        ways = [np.asarray(x) * rng.standard_normal(x.shape) for x in step.at]
+        h = 1e-7
+        above, below = (
+            step.value([jnp.asarray(x + s * h * d) for x, d in zip(step.at, ways, strict=True)])
+            for s in (1, -1)
+        )
+    expected = (above - below) / (2 * h)
+    actual = sum(float(np.sum(x * d)) for x, d in zip(found, ways, strict=True))
+    assert actual == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
 RATE = 0.1
@@ -85,3 +149,12 @@ def test_the_gradient_of_a_batch_whose_members_take_their_branches_apart() -> No
     expected = [alone(*at((sizes, every), i)) for i in range(2)]
     assert all(abs(float(x)) > 1e-3 for x in expected)
     np.testing.assert_allclose(together, expected, rtol=1e-4)
+
+
+@PARTS
+def test_nothing_infinite_is_computed_of_gradients_of_zeros(row: Row) -> None:
+    """So that `jax_debug_infs` stops at faults of the program only."""
+    tx, params = row.build(), small()
+    state = tx.init(params)
+    with jax.debug_infs(True), jax.debug_nans(True):
+        tx.update(jax.tree.map(jnp.zeros_like, params), state, params, **row.extra)

@@ -96,7 +96,7 @@ def bias_correction(decay: Value, t: jax.Array, *, ahead: bool = False) -> jax.A
     """
     dtype = scalar_dtype()
     if isinstance(decay, float | int):
-        log = jnp.asarray(math.log(decay) if decay > 0 else -math.inf, dtype)
+        log = jnp.asarray(math.log(max(decay, _SMALLEST)), dtype)
         return -jnp.expm1((increment(t) if ahead else t).astype(dtype) * log)
     log = log_kept(decay, t)
     weight = -jnp.expm1(log + log_decay(decay) if ahead else log)
@@ -190,6 +190,20 @@ def _root_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[jax.Array, jax
     return y, half * tangents[0]
 
 
+@jax.custom_jvp
+def cube_root(x: jax.Array) -> jax.Array:
+    """The real cube root of x, with the derivative 0 at x = 0, as that of `root`."""
+    return jnp.cbrt(x)
+
+
+@cube_root.defjvp
+def _cube_root_jvp(primals: tuple[Any], tangents: tuple[Any]) -> tuple[jax.Array, jax.Array]:
+    y = cube_root(*primals)
+    zero = y == 0
+    slope = 1.0 / (3.0 * jnp.square(jnp.where(zero, jnp.ones_like(y), y)))
+    return y, jnp.where(zero, jnp.zeros_like(y), slope) * tangents[0]
+
+
 def abs_sq(x: Value) -> Value:
     """|x|^2, real also for complex x."""
     if jnp.issubdtype(x.dtype, np.complexfloating):
@@ -208,18 +222,30 @@ def divide(x: Value, y: Value, eps: Value = 0.0) -> Value:
     """
     if isinstance(eps, float | int):
         if eps >= _SMALLEST:
-            return x / (y + eps)
+            return _over(x, y + eps)
         y = y + eps if eps else y
     else:
         y = y + eps
     zero = y == 0
-    quotient = x / jnp.where(zero, jnp.ones_like(y), y)
+    quotient = _over(x, jnp.where(zero, jnp.ones_like(y), y))
     return jnp.where(zero, jnp.zeros_like(quotient), quotient)
+
+
+@jax.custom_jvp
+def _over(x: Any, y: Any) -> jax.Array:
+    """x / y, whose derivative has no y² in it, which leaves the range of the numbers."""
+    return x / y
+
+
+@_over.defjvp
+def _over_jvp(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[jax.Array, jax.Array]:
+    quotient = _over(*primals)
+    return quotient, (tangents[0] - quotient * tangents[1]) / primals[1]
 
 
 def global_norm(tree: Any) -> jax.Array:
     """The Euclidean norm of all leaves of `tree` together, summed in at least float32."""
-    return jnp.sqrt(global_sum(abs_sq, tree))
+    return root(global_sum(abs_sq, tree))
 
 
 def global_dot(a: Any, b: Any) -> jax.Array:

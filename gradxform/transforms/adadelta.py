@@ -66,11 +66,14 @@ def _adadelta_rule(
     g: Array, e_g: Array, e_x: Array, *, rho: Value, eps: Value
 ) -> tuple[Array, Array, Array]:
     """(g_t, E[g²], E[u²]) -> (u_t, E[g²], E[u²])."""
-    square = numerics.abs_sq(g)
+    size, square = jnp.abs(g), numerics.abs_sq(g)
     e_g = numerics.ema(e_g, square, rho)
-    e_x = numerics.ema(e_x, numerics.divide((e_x + eps) * square, e_g, eps), rho)
+    # |g|² / (e_g + eps), which is at most 1 / (1 - ρ), also where |g|² is out of range.
+    relative = numerics.divide(size, e_g, eps) * size
+    e_x = numerics.ema(e_x, (e_x + eps) * relative, rho)
     # sqrt(e_x + eps) / sqrt(e_g + eps) with the e_x before, written with the new one, so that
     # each number is read where it is overwritten and nowhere else: XLA would keep u_t for both
     # loops, an array more to write and to read twice. All terms are positive: no digits cancel.
-    size = numerics.divide(e_x + rho * eps, rho * (e_g + eps) + (1.0 - rho) * square)
-    return jnp.sqrt(size) * g, e_g, e_x
+    # Two roots: their quotient keeps a range that the quotient under one root leaves.
+    above, below = e_x + rho * eps, rho * (e_g + eps) + (1.0 - rho) * square
+    return numerics.divide(numerics.root(above) * g, numerics.root(below)), e_g, e_x

@@ -99,7 +99,7 @@ def _adopt_rule(
     first: Array,
 ) -> tuple[Array, Array, Array]:
     """(g_t, m_{t-1}, v_{t-1}) -> (u_t, m_t, v_t); the first gradient only sets v_0."""
-    x = numerics.divide(g, jnp.maximum(jnp.sqrt(nu), eps))
+    x = numerics.divide(g, jnp.maximum(numerics.root(nu), eps))
     if bound is not None:
         x = jnp.where(jnp.abs(x) > bound, bound * jnp.sign(x), x)
     mu = jnp.where(first, mu, numerics.ema(mu, x, b1))

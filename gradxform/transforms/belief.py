@@ -89,4 +89,4 @@ def _belief_rule(
     # `eps` is added to the new term first: XLA repeats an addition to the sum in the loop of the
     # parameters, which then reads the old s_t, so that it cannot be overwritten in place.
     nu = b2 * nu + ((1.0 - b2) * numerics.abs_sq(g - mu) + eps)
-    return numerics.divide(mu / c1, jnp.sqrt(nu / c2), eps), mu, nu
+    return numerics.divide(mu / c1, numerics.root(nu / c2), eps), mu, nu

@@ -127,7 +127,7 @@ def adaptive_gradient_clip(
 def _adaptive_rule(g: Array, *, p: Array, clipping: Value, eps: Value, axis: Axis) -> Array:
     axes = summed_axes(p, axis, fan_in(p))
     g_norm, p_norm = (
-        jnp.sqrt(jnp.sum(numerics.abs_sq(x), axis=axes, keepdims=True)) for x in (g, p)
+        numerics.root(jnp.sum(numerics.abs_sq(x), axis=axes, keepdims=True)) for x in (g, p)
     )
     return _factor(g_norm, clipping * jnp.maximum(p_norm, eps)) * g
 

@@ -132,8 +132,8 @@ def clip_by_global_norm(
 
 def _clip_factor(norm: Array, max_norm: Value) -> tuple[Array, Array]:
     """min(1, max_norm / norm), and whether it is below 1; a NaN norm gives a NaN factor."""
-    within = norm <= max_norm
-    return jnp.where(within, jnp.ones_like(norm), max_norm / norm), ~within
+    within, one = norm <= max_norm, jnp.ones_like(norm)
+    return jnp.where(within, one, max_norm / jnp.where(within, one, norm)), ~within
 
 
 def _finite_rule(g: Array) -> Array:

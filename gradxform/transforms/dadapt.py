@@ -119,6 +119,8 @@ def scale_by_dadapt_adam(
             d_numerator=jnp.zeros((), dtype),
         )
 
+    decays = not (isinstance(weight_decay, float) and weight_decay == 0)
+
     def update(
         updates: Updates, state: ScaleByDadaptAdamState, params: Params
     ) -> tuple[Updates, State]:
@@ -143,18 +145,21 @@ def scale_by_dadapt_adam(
         )
         size = numerics.global_sum(jnp.abs, grad_sum)
         estimate = d0 * numerics.divide(numerator, (1.0 - beta) * size)
-        updates = decayed(
-            updates, params, mask_tree("scale_by_dadapt_adam", mask, params), weight_decay, a * d0
-        )
-        d = jnp.maximum(state.d, jnp.minimum(estimate, limit(state.d, growth_rate)))
+        if decays:
+            chosen = mask_tree("scale_by_dadapt_adam", mask, params)
+            updates = decayed(updates, params, chosen, weight_decay, a * d0)
+        d = jnp.maximum(state.d, limited(estimate, state.d, growth_rate))
         return updates, ScaleByDadaptAdamState(t, mu, nu, grad_sum, d, numerator)
 
-    return init, update
+    def without_params(updates: Updates, state: ScaleByDadaptAdamState) -> tuple[Updates, State]:
+        return update(updates, state, None)
+
+    return init, update if decays else without_params
 
 
 def _dot_rule(g: Array, s: Array, nu: Array, *, eps: Value) -> tuple[Array, Array, Array]:
     """(g_k, s_k, v_k) -> the array's part of <g_k, s_k / (sqrt(v_k) + eps)>."""
-    scaled = numerics.divide(s, jnp.sqrt(nu), eps)
+    scaled = numerics.divide(s, numerics.root(nu), eps)
     return jnp.sum(jnp.real(jnp.conj(g) * scaled)), s, nu
 
 
@@ -175,7 +180,7 @@ def _dadapt_rule(
     mu = numerics.ema(mu, a * g, b1)
     nu = numerics.ema(nu, numerics.abs_sq(g), b2)
     s = numerics.ema(s, a * g, beta)
-    return d0 * numerics.divide(mu, jnp.sqrt(nu), eps), mu, nu, s
+    return d0 * numerics.divide(mu, numerics.root(nu), eps), mu, nu, s
 
 
 # What Prodigy shares
@@ -183,7 +188,7 @@ def _dadapt_rule(
 
 def root(b2: Value) -> Value:
     """sqrt(b2), rounded once for a constant."""
-    return math.sqrt(b2) if isinstance(b2, float) else jnp.sqrt(jnp.asarray(b2))
+    return math.sqrt(b2) if isinstance(b2, float) else numerics.root(jnp.asarray(b2))
 
 
 def rate(learning_rate: Value, t: Array, b1: Value, b2: Value, *, bias_correction: bool) -> Value:
@@ -191,12 +196,12 @@ def rate(learning_rate: Value, t: Array, b1: Value, b2: Value, *, bias_correctio
     if not bias_correction:
         return learning_rate
     c1, c2 = numerics.bias_correction(b1, t), numerics.bias_correction(b2, t)
-    return learning_rate * (jnp.sqrt(c2) / c1)
+    return learning_rate * (numerics.root(c2) / c1)
 
 
-def limit(d: Array, growth_rate: Value | None) -> Array:
-    """The largest distance that may follow d."""
-    return jnp.full_like(d, jnp.inf) if growth_rate is None else growth_rate * d
+def limited(estimate: Array, d: Array, growth_rate: Value | None) -> Array:
+    """An estimate, or the largest distance that may follow d."""
+    return estimate if growth_rate is None else jnp.minimum(estimate, growth_rate * d)
 
 
 def decayed(

@@ -60,7 +60,7 @@ def add_decoupled_weight_decay(
         chosen = mask_tree("add_decoupled_weight_decay", mask, params)
         return _decayed(_decay_rule, updates, params, chosen, weight_decay), state
 
-    return no_state, update
+    return no_state, _unless_zero(weight_decay, update)
 
 
 @transformation
@@ -84,7 +84,7 @@ def add_independent_weight_decay(
         rate = _over_peak(weight_decay, 1.0, peak_learning_rate)
         return _decayed(_decay_rule, updates, params, chosen, rate), state
 
-    return no_state, update
+    return no_state, _unless_zero(weight_decay, update)
 
 
 @transformation
@@ -120,7 +120,7 @@ def add_corrected_weight_decay(
         rate = _over_peak(weight_decay, current_learning_rate, peak_learning_rate)
         return _decayed(_decay_rule, updates, params, chosen, rate), state
 
-    return no_state, update
+    return no_state, _unless_zero(weight_decay, update)
 
 
 @transformation
@@ -139,7 +139,7 @@ def add_cautious_weight_decay(weight_decay: NonNegative = 0.01, *, mask: Mask = 
         chosen = mask_tree("add_cautious_weight_decay", mask, params)
         return _decayed(_cautious_decay_rule, updates, params, chosen, weight_decay), state
 
-    return no_state, update
+    return no_state, _unless_zero(weight_decay, update)
 
 
 @transformation
@@ -158,18 +158,27 @@ def add_l2_regularization(l2: NonNegative = 1e-4, *, mask: Mask = None) -> InitU
         chosen = mask_tree("add_l2_regularization", mask, params)
         return _decayed(_decay_rule, updates, params, chosen, l2), state
 
-    return no_state, update
+    return no_state, _unless_zero(l2, update)
 
 
 def _over_peak(weight_decay: Value, current: Value, peak: Value) -> Value:
     return weight_decay * current / peak
 
 
-def _decayed(rule: Any, updates: Updates, params: Params, chosen: Any, rate: Any) -> Updates:
-    if isinstance(rate, float | int) and rate == 0:
-        # XLA would read the parameters to multiply them by 0, which makes NaN of an infinity.
-        return jax.tree.map(tree.widen, updates)
+def _decayed(rule: Any, updates: Updates, params: Params, chosen: Any, rate: Value) -> Updates:
     return tree.lift(rule, updates, params=params, where=chosen, weight_decay=rate)
+
+
+def _unless_zero(decay: Value, update: Any) -> Any:
+    """`update`, or where nothing decays one that asks for no parameters.
+
+    XLA would read them to multiply them by 0, which makes NaN of an infinity.
+    """
+    return _no_decay if isinstance(decay, float) and decay == 0 else update
+
+
+def _no_decay(updates: Updates, state: State) -> tuple[Updates, State]:
+    return jax.tree.map(tree.widen, updates), state
 
 
 def _decay_rule(g: Array, *, p: Array, weight_decay: Value) -> Array:

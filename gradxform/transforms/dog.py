@@ -120,7 +120,7 @@ def scale_by_dog(
 
 def _dog_step_size(r: Array, total: Array, *, eps: Value, init_eta: Value | None) -> Array:
     """η_t of r_t and G_t; at distance 0 there is no other first step than one that is given."""
-    step_size = numerics.divide(r, jnp.sqrt(total + eps))
+    step_size = numerics.divide(r, numerics.root(total + eps))
     if init_eta is None:
         return step_size
     return jnp.where(r > 0, step_size, jnp.asarray(init_eta, r.dtype))
@@ -171,4 +171,4 @@ def scale_by_dowg(
 
 def _dowg_step_size(r: Array, total: Array, *, eps: Value) -> Array:
     """η_t of r_t and v_t."""
-    return numerics.divide(jnp.square(r), jnp.sqrt(total), eps)
+    return numerics.divide(jnp.square(r), numerics.root(total), eps)

@@ -148,7 +148,7 @@ def _second_moment_rule(
     if isinstance(nu, FactoredMoment):
         return _factored_rule(g, nu, fresh=fresh, eps=eps)
     v = _mean(nu, numerics.abs_sq(g) + eps, fresh)
-    return numerics.divide(g, jnp.sqrt(v)), v
+    return numerics.divide(g, numerics.root(v)), v
 
 
 def _factored_rule(
@@ -160,7 +160,7 @@ def _factored_rule(
     v_col = _mean(moment.v_col, jnp.mean(square, rows), fresh)
     row, col = jnp.expand_dims(v_row, columns), jnp.expand_dims(v_col, rows)
     relative = numerics.divide(row, jnp.mean(row, rows, keepdims=True))
-    u = numerics.divide(g, jnp.sqrt(relative) * jnp.sqrt(col))
+    u = numerics.divide(g, numerics.root(relative) * numerics.root(col))
     return u, FactoredMoment(v_row, v_col)
 
 

@@ -21,7 +21,7 @@ def initial(params: Params) -> Params:
 
 def distance(params: Params, start: Params) -> Array:
     """The Euclidean distance of two trees with the same dtypes, summed in at least float32."""
-    return jnp.sqrt(numerics.global_sum(lambda p, p0: numerics.abs_sq(p - p0), params, start))
+    return numerics.root(numerics.global_sum(lambda p, p0: numerics.abs_sq(p - p0), params, start))
 
 
 def descent(updates: Updates, params: Params, start: Params) -> Array:

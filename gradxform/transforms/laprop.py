@@ -85,5 +85,5 @@ def _laprop_rule(
 ) -> tuple[Array, Array, Array]:
     """(g_t, m_{t-1}, n_{t-1}) -> (u_t, m_t, n_t), with c = 1 - b^t."""
     nu = numerics.ema(nu, numerics.abs_sq(g), b2)
-    mu = numerics.ema(mu, numerics.divide(g, jnp.sqrt(nu / c2), eps), b1)
+    mu = numerics.ema(mu, numerics.divide(g, numerics.root(nu / c2), eps), b1)
     return mu / c1, mu, nu

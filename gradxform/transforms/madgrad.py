@@ -109,5 +109,5 @@ def _madgrad_rule(
     s = s + weight * g
     nu = nu + weight * numerics.abs_sq(g)
     # p - x0 first: it is nearly exact, while z, of the size of p, would be rounded.
-    way = (p - x0) + numerics.divide(s, jnp.cbrt(nu), eps)
+    way = (p - x0) + numerics.divide(s, numerics.cube_root(nu), eps)
     return (1.0 - momentum) * way, s, nu, x0

@@ -185,7 +185,8 @@ def _variance_rule(
     """(g_t, g_{t-1}) -> (u_t, g_t), with weight = gamma b1 / (1 - b1)."""
     c = g + weight * change_of_gradient(g, previous, first)
     if max_norm is not None:
-        norm = jnp.sqrt(numerics.array_sum(numerics.abs_sq(c)))
-        c = c * jnp.where(norm > max_norm, max_norm / norm, jnp.ones_like(norm))
+        norm = numerics.root(numerics.array_sum(numerics.abs_sq(c)))
+        longer, one = norm > max_norm, jnp.ones_like(norm)
+        c = c * jnp.where(longer, max_norm / jnp.where(longer, norm, one), one)
     # A copy: outside of `jit` the state would hold the very array that was passed in.
     return c, jnp.array(g, copy=True)

@@ -218,7 +218,7 @@ def _momo_adam_rule(
     """(g_k, d_{k-1}, v_{k-1}) -> (the array's part of the model, d_k, v_k)."""
     mu = numerics.ema(mu, g, b1)
     nu = numerics.ema(nu, numerics.abs_sq(g), b2)
-    direction = numerics.divide(mu, jnp.sqrt(nu / c2), eps)
+    direction = numerics.divide(mu, numerics.root(nu / c2), eps)
     return _Part(direction, _dot(g, p), _dot(mu, p), _dot(mu, direction)), mu, nu
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -33,12 +32,14 @@ Axis = Annotated[int | Sequence[int] | None, AxisRule()]
 
 def block_norm(x: Array) -> Array:
     """The Euclidean norm of an array."""
-    return jnp.sqrt(numerics.array_sum(numerics.abs_sq(x)))
+    return numerics.root(numerics.array_sum(numerics.abs_sq(x)))
 
 
 def block_rms(x: Array) -> Array:
     """The root-mean-square of an array; 0 for an empty one."""
-    return jnp.sqrt(numerics.array_sum(numerics.abs_sq(x)) / float(max(numerics.array_size(x), 1)))
+    return numerics.root(
+        numerics.array_sum(numerics.abs_sq(x)) / float(max(numerics.array_size(x), 1))
+    )
 
 
 def summed_axes(x: Array, axis: Axis, implied: tuple[int, ...]) -> tuple[int, ...]:

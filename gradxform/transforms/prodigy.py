@@ -42,7 +42,7 @@ from ..core.mask import mask_tree
 from ..core.numerics import Value
 from ..core.shards import AxisName
 from ..core.types import InitUpdate, Params, State, Updates, whole_arrays
-from .dadapt import GrowthRate, decayed, limit, rate, root
+from .dadapt import GrowthRate, decayed, limited, rate, root
 from .initial import descent, initial
 from .scale import scale_rule
 
@@ -193,7 +193,7 @@ def _prodigy_rule(
     mu = numerics.ema(mu, a * g, b1)
     nu = numerics.ema(nu, numerics.abs_sq(a * g), b2)
     s = _summed(s, g, a=a, b3=b3, gamma=gamma)
-    return numerics.divide(mu, jnp.sqrt(nu), a * eps), mu, nu, s
+    return numerics.divide(mu, numerics.root(nu), a * eps), mu, nu, s
 
 
 def _summed(total: Array, term: Array, *, a: Array, b3: Value, gamma: Value) -> Array:
@@ -208,4 +208,4 @@ def _grown(
     estimate = d_coef * quotient
     d_max = jnp.maximum(d_max, estimate)
     unlimited = jnp.where(d == jnp.asarray(d0, d.dtype), jnp.maximum(d, estimate), d)
-    return jnp.minimum(d_max, limit(unlimited, growth_rate)), d_max
+    return limited(d_max, unlimited, growth_rate), d_max

@@ -91,8 +91,8 @@ def scale_by_rss(
 def over_root(x: Array, v: Array, eps: Value, eps_root: Value = 0.0) -> Array:
     """x / (sqrt(v + eps_root) + eps)."""
     if isinstance(eps_root, float) and eps_root == 0.0:
-        return numerics.divide(x, jnp.sqrt(v), eps)
-    return numerics.divide(x, jnp.sqrt(v + eps_root), eps)
+        return numerics.divide(x, numerics.root(v), eps)
+    return numerics.divide(x, numerics.root(v + eps_root), eps)
 
 
 def _rss_rule(g: Array, s: Array, *, eps: Value, eps_root: Value) -> tuple[Array, Array]:

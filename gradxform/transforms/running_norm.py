@@ -84,4 +84,4 @@ def _running_norm_rule(
     """(g_t, v_{t-1}) -> (u_t, v_t)."""
     square = numerics.array_sum(numerics.abs_sq(g))
     v = jnp.where(first, square, numerics.ema(nu.v, square, decay))
-    return numerics.divide(g, jnp.sqrt(v), eps), NormMoment(v)
+    return numerics.divide(g, numerics.root(v), eps), NormMoment(v)

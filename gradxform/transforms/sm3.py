@@ -75,7 +75,7 @@ def _sm3_rule(g: Array, mu: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]
     bounds = [jnp.expand_dims(m, others) for m, others in zip(mu, _others(g.ndim), strict=True)]
     nu = functools.reduce(jnp.minimum, bounds) + numerics.abs_sq(g)
     mu = tuple(jnp.max(nu, others, initial=0.0) for others in _others(g.ndim))
-    return numerics.divide(g, jnp.sqrt(nu)), mu
+    return numerics.divide(g, numerics.root(nu)), mu
 
 
 def _others(ndim: int) -> list[tuple[int, ...]]:

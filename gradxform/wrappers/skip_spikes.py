@@ -132,19 +132,20 @@ def skip_spikes(
     ) -> tuple[Updates, State]:
         if watch == "loss":
             reading = real_number("update(..., value=...)", "skip_spikes", extra["value"])
-            is_finite = finite(updates, extra)
+            readable, is_finite = jnp.isfinite(reading), finite(updates, extra)
         else:
             norm = numerics.global_norm(updates)
-            reading = jnp.log(norm)
+            readable = jnp.isfinite(norm) & (norm > 0)
+            reading = jnp.log(jnp.where(readable, norm, jnp.ones_like(norm)))
             is_finite = shards.everywhere(jnp.isfinite(norm) & finite_extra(extra))
         is_warm = state.recorded >= max(2, needed)
         limit = _limit(state.readings, state.recorded, sigma, relative=watch == "loss")
-        spike = is_finite & is_warm & (reading > limit)
+        spike = is_finite & readable & is_warm & (reading > limit)
         restart = spike & (state.spikes >= max_consecutive)
         taken = is_finite & (~spike | restart)
         new, inner_state = step_if(taken, inner, updates, state.inner_state, params, extra)
 
-        record = taken & jnp.isfinite(reading)
+        record = taken & readable
         kept = jnp.where(restart, jnp.zeros_like(state.recorded), state.recorded)
         recorded = jnp.minimum(numerics.increment(kept), jnp.full_like(kept, window))
         shifted = jnp.concatenate([state.readings[1:], reading[None]])
@@ -177,6 +178,6 @@ def _limit(readings: Array, recorded: Array, sigma: Value, *, relative: bool) ->
     zeros = jnp.zeros_like(readings)
     mean = jnp.sum(jnp.where(known, readings, zeros)) / count
     deviations = jnp.where(known, jnp.square(readings - mean), zeros)
-    std = jnp.sqrt(jnp.sum(deviations) / rest)
+    std = numerics.root(jnp.sum(deviations) / rest)
     least = _LEAST * jnp.abs(mean) if relative else jnp.full_like(mean, math.log1p(_LEAST))
     return mean + jnp.maximum(sigma * std, least)
