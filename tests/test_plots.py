@@ -82,6 +82,7 @@ def test_small_values_are_right_on_a_logarithmic_axis():
         (gx.join_schedules([WARMUP, gx.cosine_decay(1e-4, 500)], [1000]), 1500, True),
         (gx.step_decay(0.1, boundaries=gx.epochs([30, 60, 90], 391)), 90 * 391, True),
         (gx.cyclic(1e-4, 1e-3, 100), 400, False),
+        (gx.exponential_decay(1.0, 10, 0.5, end=0.01), 67, True),
         (gx.reduce_on_plateau(gx.linear_schedule(1.0, 0.0, 700)), 700, True),
         (gx.constant_schedule(0.1), 1, True),
         (0.1, 1, True),

@@ -4,6 +4,7 @@ import functools
 import json
 import pickle
 from fractions import Fraction
+from itertools import accumulate, pairwise
 
 import jax
 import jax.numpy as jnp
@@ -222,6 +223,31 @@ def test_the_parts_of_a_run_add_up(split):
         joined = gx.join_schedules([1.0, gx.cosine_decay(1.0, parts[1])], [parts[0]]).in_steps
         assert joined["boundaries"] == (inside["steps"],)
         assert joined["schedules"][1].in_steps["steps"] == inside["schedule"].in_steps["steps"]
+
+
+def test_many_parts_of_a_run_add_up():
+    """One behind the other, and joined; each of a step at least."""
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        denominator = int(rng.choice([7, 12, 97, 1000]))
+        few = rng.choice(np.arange(1, denominator), rng.integers(1, 5), replace=False)
+        cuts = [0, *sorted(int(cut) for cut in few), denominator]
+        parts = [b - a for a, b in pairwise(cuts)]
+        total = int(rng.integers(-(-denominator // min(parts)), 10_000))
+        lengths = gx.fraction([part / denominator for part in parts], of=total)
+        behind = gx.cosine_decay(1.0, lengths[-1])
+        for length in reversed(lengths[:-1]):
+            behind = gx.warmup(behind, length)
+        taken = []
+        while behind is not None:
+            taken.append(behind.in_steps["steps"])
+            behind = behind.in_steps.get("schedule")
+        assert sum(taken) == total
+        lines = [gx.linear_schedule(0.0, 1.0, length) for length in lengths]
+        limits = gx.fraction([cut / denominator for cut in cuts[1:-1]], of=total)
+        joined = gx.join_schedules(lines, limits).in_steps
+        assert [line.in_steps["steps"] for line in joined["schedules"]] == taken
+        assert joined["boundaries"] == tuple(accumulate(taken[:-1]))
 
 
 @pytest.mark.parametrize("size", [7, 97, 390.625, 1000 / 3])

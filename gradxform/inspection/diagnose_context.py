@@ -180,7 +180,7 @@ class Context:
 
         Without a length of the run, up to its end or far.
         """
-        steps = self.steps_of(block) or lengths_of(value).end or _FAR
+        steps = self.steps_of(block) or self.lengths(value).end or _FAR
         key = (id(value), steps)
         if key not in self._curves:
             # The value is kept beside its curve, so that its id stays its own.
@@ -211,7 +211,13 @@ class Context:
         for block in self.blocks:
             value = block.arguments.get("learning_rate")
             if value is not None:
-                yield block, value, lengths_of(value)
+                yield block, value, self.lengths(value)
+
+    def lengths(self, value: Any) -> Lengths:
+        """The lengths of a hyperparameter, looked for once: a function is compiled for them."""
+        if id(value) not in self._lengths:
+            self._lengths[id(value)] = (value, lengths_of(value))
+        return self._lengths[id(value)][1]
 
     def decays(self) -> Iterator[tuple[Block, str, float]]:
         """Each decay or L2 that is not 0: its block, the name of the argument, its largest value.
@@ -226,6 +232,10 @@ class Context:
                     largest = np.nan if curve is None else float(np.max(curve.values))
                     if largest != 0.0:
                         yield block, name, largest
+
+    @functools.cached_property
+    def _lengths(self) -> dict[int, tuple[Any, Lengths]]:
+        return {}
 
     @functools.cached_property
     def _curves(self) -> dict[tuple[int, int], tuple[Any, Curve | None]]:

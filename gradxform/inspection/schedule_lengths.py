@@ -158,17 +158,15 @@ def horizon(value: Any, evaluate: Evaluate) -> tuple[int, bool]:
 
     Of what goes on without an end it is four of its longest length: of cycles, four cycles.
     """
-    end = lengths_of(value).end
-    longest = sum(_longest(value))
-    if end is not None and (not longest or end <= 4 * longest):
+    if not callable(value) and not isinstance(value, Feedback):
+        return 1, True
+    end, longest = lengths_of(value).end, sum(_longest(value))
+    if end is not None:
         return max(end, 1), True
     if longest:
         return 4 * longest, False
-    nearly = _settled(evaluate, within=0.01)  # an exponential comes near long before it stays
-    if end is None and nearly is not None:
-        settled = _settled(evaluate)
-        end = settled if settled is not None and settled <= 2 * nearly else None
-    return (nearly or _OPAQUE, False) if end is None else (max(end, 1), True)
+    # An exponential comes near long before it stays.
+    return _settled(evaluate, within=0.01) or _OPAQUE, False
 
 
 def _seen_end(value: Any) -> int | None:
