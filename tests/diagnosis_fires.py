@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 import gradxform as gx
 from gradxform import select
@@ -101,6 +102,10 @@ FIRES = {
             {"batch_size": 100, "examples": 1000, "total_steps": 800},
             PARAMS,
         ),
+    ],
+    "the_same_random_numbers": [
+        (optax.chain(gx.add_gradient_noise(), gx.add_gradient_noise(), RATE), {}, PARAMS),
+        (optax.chain(gx.sophia(0.1), gx.noisy_sgd(0.1)), {}, PARAMS),
     ],
     "no_clipping": [
         (ADAMW, {"model": "recurrent"}, PARAMS),

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 from diagnosis_fires import (
     ADAMW,
     CLIP,
@@ -10,6 +11,7 @@ from diagnosis_fires import (
     LARGE,
     NARROW,
     PARAMS,
+    RATE,
     VECTORS,
     WARM,
     epochs,
@@ -122,6 +124,11 @@ SILENT = {
             PARAMS,
         ),
         (gx.sgd(0.1), {"batch_size": 400, "examples": 1000}, PARAMS),
+    ],
+    "the_same_random_numbers": [
+        (optax.chain(gx.add_gradient_noise(), gx.add_gradient_noise(seed=1), RATE), {}, PARAMS),
+        (gx.chain(gx.add_gradient_noise(), gx.add_gradient_noise(), RATE), {}, PARAMS),
+        (gx.chain(gx.sophia(0.1, state_dtype={"mu": "bfloat16"}), gx.scale(0.5)), {}, PARAMS),
     ],
     "no_clipping": [
         (gx.chain(CLIP, ADAMW), {"model": "recurrent"}, PARAMS),

@@ -5,8 +5,10 @@ of the whole. An array's key is made of that and the array's path. Places and pa
 functions that give the same in every process.
 """
 
+import contextlib
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import jax
@@ -20,6 +22,20 @@ from . import position, tree
 _RAW_KEYS = ("key", "rng", "rng_key")
 
 
+_DRAWN: ContextVar[list[tuple[Any, position.Path]] | None] = ContextVar("_DRAWN", default=None)
+
+
+@contextlib.contextmanager
+def seeds_drawn() -> Iterator[list[tuple[Any, position.Path]]]:
+    """The seeds that are asked for here, each with the place that it is mixed with."""
+    found: list[tuple[Any, position.Path]] = []
+    token = _DRAWN.set(found)
+    try:
+        yield found
+    finally:
+        _DRAWN.reset(token)
+
+
 def own_seed(seed: Any) -> jax.Array:
     """The seed that a block begins with, to be called in its `init`: int32, from 0 on.
 
@@ -29,6 +45,9 @@ def own_seed(seed: Any) -> jax.Array:
     place = position.here()
     while place and place[-1] == "0":  # no part begins where another ends
         place = place[:-1]
+    drawn = _DRAWN.get()
+    if drawn is not None:
+        drawn.append((seed, place))
     mixed = jnp.array(seed, jnp.int32, copy=True)
     return mixed ^ np.int32(_words(place)[0] >> 1) if place else mixed
 

@@ -40,6 +40,7 @@ DIAGNOSIS_RULES: Mapping[str, Rule] = MappingProxyType(
         rules_schedule.decay_under_schedule_free,
         rules_schedule.batch_size_changed_without_rate,
         rules_recipe.no_clipping,
+        rules_recipe.the_same_random_numbers,
         rules_recipe.decay_on_biases_and_norms,
         rules_recipe.imagenet_recipe_on_few_examples,
         rules_numbers.decay_too_strong,

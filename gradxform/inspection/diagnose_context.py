@@ -9,9 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.tree_util import keystr, tree_flatten_with_path
 
 from ..core import check, tree
 from ..core.hyperparams import Feedback, Tunable
+from ..core.random_keys import seeds_drawn
 from ..core.recipe import FACTORIES, render, written
 from ..core.selector import paths
 from ..core.types import Params
@@ -152,6 +154,22 @@ class Context:
     def size(self) -> int:
         """How many numbers the parameters are."""
         return sum(int(np.size(leaf)) for leaf in self.leaves.values())
+
+    @functools.cached_property
+    def seeds(self) -> tuple[int, int]:
+        """How many blocks of this library draw random numbers, and from how many seeds."""
+        if self.refusal:
+            return 0, 0
+
+        def traced(params: Params) -> Any:  # by a function that JAX has not traced before
+            return self.tx.init(params)
+
+        with seeds_drawn() as found:
+            state = jax.eval_shape(traced, self.params)
+        if not all(isinstance(seed, int) for seed, _ in found):
+            return 0, 0
+        names = [keystr(path[-1:], simple=True) for path, _ in tree_flatten_with_path(state)[0]]
+        return names.count("seed"), len({*found})
 
     @functools.cached_property
     def state_bytes(self) -> int:

@@ -45,6 +45,20 @@ def no_clipping(context: Context) -> Iterator[Finding]:
             )
 
 
+def the_same_random_numbers(context: Context) -> Iterator[Finding]:
+    """Several blocks of a foreign chain with one seed."""
+    blocks, seeds = context.seeds
+    if 0 < seeds < blocks:
+        yield Finding(
+            severity="warning",
+            seen=f"{blocks} blocks that draw random numbers, from {seeds} different "
+            f"seed{'s' if seeds > 1 else ''}",
+            why="Some of their numbers are the same. In a chain or in groups of this library each "
+            "block knows its place and has numbers of its own; others do not say where a part is.",
+            instead="`chain` and `partition` of this library, or a `seed=` of its own for each.",
+        )
+
+
 def decay_on_biases_and_norms(context: Context) -> Iterator[Finding]:
     """Weight decay on what is no weight."""
     for block, name, _ in context.decays():
