@@ -185,7 +185,7 @@ def path_of(tx, gradients, **extra):
     return jax.jit(lambda: jax.lax.scan(step, tx.init(W), (gradients, extra))[1])()
 
 
-W = jnp.zeros(3)
+W = jnp.asarray([0.5, -1.0, 2.0])
 GRADIENTS = np.float32(np.random.default_rng(0).normal(size=(6, 3)))
 
 
@@ -200,6 +200,18 @@ GRADIENTS = np.float32(np.random.default_rng(0).normal(size=(6, 3)))
         (gx.lamb(0.1, weight_decay=0.0), optax.lamb(0.1)),
         (gx.adam(0.1, eps_root=1e-2), optax.adam(0.1, eps_root=1e-2)),
         (gx.optimistic_adam(0.1), optax.optimistic_adam_v2(0.1, nesterov=False)),
+        # Arguments that are called otherwise
+        (gx.cocob(l2=0.1), optax.contrib.cocob(weight_decay=0.1)),
+        (gx.dowg(1.0, l2=0.1), optax.contrib.dowg(1.0, weight_decay=0.1)),
+        (gx.madgrad(0.1, l2=0.1), optax.contrib.madgrad(0.1, weight_decay=0.1)),
+        (
+            gx.prodigy(d0=1e-3, d_coef=2.0, b3=0.9, bias_correction=True),
+            optax.contrib.prodigy(estim_lr0=1e-3, estim_lr_coef=2.0, beta3=0.9),
+        ),
+        (
+            gx.novograd(0.1, momentum=0.8, decay=0.5, eps=1e-6),
+            optax.novograd(0.1, b1=0.8, b2=0.5),
+        ),
         (
             gx.scale_by_factored_rms(factored=False),
             optax.scale_by_factored_rms(factored=False),

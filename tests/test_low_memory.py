@@ -99,15 +99,15 @@ def test_the_first_moments_are_those_of_the_first_gradient():
 
 def test_many_steps_lose_no_digits():
     """1 - β is a millionth here, which has two digits left in a β of float32."""
-    tx = gx.scale_by_factored_rms(decay_rate=1.2, eps=0.0)
+    tx = gx.scale_by_factored_rms(decay_rate=1.0, eps=0.0)
     state = tx.init(jnp.zeros(2))
-    state = state._replace(count=jnp.int32(100_000), nu=jnp.asarray([1e6, 1.0]))
+    state = state._replace(count=jnp.int32(1_000_000), nu=jnp.asarray([1e6, 1.0]))
     expected = 1.0
     for t in range(50):
         _, state = tx.update(jnp.asarray([1e3, 1e3]), state)
-        expected += (100_001 + t) ** -1.2 * (1e6 - expected)
+        expected += (1e6 - expected) / (1_000_001 + t)
     np.testing.assert_allclose(state.nu, [1e6, expected], rtol=1e-5)
-    assert expected > 50
+    assert expected > 40
 
 
 def test_a_step_is_at_most_the_relative_rate():

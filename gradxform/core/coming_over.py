@@ -222,7 +222,6 @@ ELSEWHERE: dict[str, str] = {
 RENAMED: dict[str, dict[str, str]] = {
     "adafactor": {
         "clipping_threshold": "max_rms",
-        "weight_decay_rate": "weight_decay",
         "weight_decay_mask": "mask",
     },
     "cocob": {"weight_decay": "l2"},
@@ -244,7 +243,7 @@ RENAMED: dict[str, dict[str, str]] = {
     "momo_adam": {"adapt_lower_bound": "adaptive_lower_bound"},
     "noisy_sgd": {"key": "seed"},
     "novograd": {"b1": "momentum", "b2": "decay"},
-    "polyak_sgd": {"max_learning_rate": "max_step_size", "scaling": "learning_rate"},
+    "polyak_sgd": {"max_learning_rate": "max_step_size"},
     "prodigy": {
         "beta3": "b3",
         "estim_lr0": "d0",
@@ -367,7 +366,6 @@ ARGUMENTS: dict[str, tuple[Said, ...]] = {
     "print_win_rate_every_n_steps": (Said("", "`gx.with_metrics(inner)` around it"),),
     "reset_state": (Said("", "leave it out: the fast state goes on"),),
     "rho": (Said("decay", "`decay=`"),),
-    "scaling": (Said("learning_rate", "`learning_rate=`"),),
     "smooth_beta": (Said("", "leave it out: the sign is not smoothed here"),),
     "staircase": (Said("factor", _STAIRS),),
     "step_size": (Said("every", "`every=`"),),
@@ -414,7 +412,14 @@ OWN_ARGUMENTS: dict[str, dict[str, str]] = {
         "weight_decay_mask": "`gx.add_l2_regularization(l2, mask=mask)` in front of it",
     },
     "fromage": {"min_norm": "leave it out: where a norm is 0 the ratio is 1"},
-    "optimistic_adam": {"optimism": "`alpha=` and `beta=`, as in Optax's `optimistic_adam_v2`"},
+    "optimistic_adam": {
+        "optimism": "`alpha=` and `beta=`, as in Optax's `optimistic_adam_v2`",
+        "nesterov": "leave it out: Adam's moments without it",
+    },
+    "adafactor": {
+        "weight_decay_rate": "`weight_decay=`, of which the learning rate is a factor: Optax's is "
+        "per step",
+    },
     "noisy_sgd": {"key": "`seed=`, a whole number"},
     "reduce_on_plateau": {"min_scale": "`min_value=`, the value itself and no factor"},
     "rmsprop": {"bias_correction": "leave it out; `gx.adam(learning_rate, b1=0.0)` corrects it"},
@@ -429,7 +434,10 @@ OWN_ARGUMENTS: dict[str, dict[str, str]] = {
         "learning_rate": "leave it out: it is read from the optimizer inside",
         "state_dtype": "leave it out: z is float32 or wider",
     },
-    "polyak_sgd": {"eps": "leave it out: 0 / 0 is 0 here"},
+    "polyak_sgd": {
+        "eps": "leave it out: 0 / 0 is 0 here",
+        "scaling": "`learning_rate=`, which multiplies the step: Optax's divides it",
+    },
     "scale_by_polyak": {"eps": "leave it out: 0 / 0 is 0 here"},
     "sam": {
         "adv_optimizer": "`rho=`, the length of the ascent",
