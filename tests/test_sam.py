@@ -235,7 +235,8 @@ def test_the_gradient_function_is_asked_for():
         tx.update(params, state, params, grad_fn=lambda p: {"w": p["w"][:1]})
     with pytest.raises(ValueError, match=r"returned Array\(2.*Is it the loss, without `jax.grad`"):
         tx.update(params, state, params, grad_fn=lambda p: jnp.sum(p["w"]))
-    bare = gx.sam(gx.identity()).update(params["w"], (), params["w"], grad_fn=lambda p: 2 * p)
+    w, alone = params["w"], gx.sam(gx.identity())
+    bare = alone.update(w, alone.init(w), w, grad_fn=lambda p: 2 * p)
     np.testing.assert_allclose(bare[0], 2 * (1 + 0.05 / np.sqrt(2)), rtol=1e-6)
 
 
