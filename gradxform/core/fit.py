@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, NoReturn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import SingleDeviceSharding
 from jax.tree_util import keystr, register_pytree_node_class, tree_flatten_with_path
 
 from . import check, numerics, tree
@@ -86,7 +85,7 @@ class Fit:
         """
         leaves, structure = jax.tree.flatten(state)
         others, like_structure = jax.tree.flatten(like)
-        types = like_structure, _types_and_places(others), numerics.scalar_dtype()
+        types = like_structure, _types(others), numerics.scalar_dtype()
         key = structure, _types(leaves), types
         if key not in self._known:
             self._known[key] = self._judged(state, like, types)
@@ -131,19 +130,12 @@ _MOST = 256
 
 
 # The classes of arrays with values. Asking JAX what an array is takes longer than all else here.
+# The type has the sharding in it where a mesh is explicit, which `init` may go by.
 _ARRAYS: set[type] = set()
 
 
 def _types(leaves: list[Any]) -> Any:
     return tuple([x.aval if type(x) in _ARRAYS else _type_of(x) for x in leaves])
-
-
-def _types_and_places(leaves: list[Any]) -> Any:
-    """The types, with the shardings: what is split over devices may be treated differently."""
-    types = _types(leaves)
-    places = [x.sharding if type(x) in _ARRAYS else None for x in leaves]
-    split = [None if type(place) is SingleDeviceSharding else place for place in places]
-    return types, tuple(split) if any(split) else None
 
 
 def _type_of(x: Any) -> Any:
@@ -208,11 +200,11 @@ class _Comparison(NamedTuple):
                 self.compare(part, other, (*path, *key), owner)
 
     def _compare_leaves(self, expected: Any, given: Any, path: Any, owner: str) -> None:
-        is_number = isinstance(given, int | float | complex | np.generic)
-        if not is_number and not isinstance(given, jax.Array | np.ndarray):
+        is_number = isinstance(given, int | float | complex)
+        if not is_number and not isinstance(given, jax.Array | np.ndarray | np.generic):
             self._refuse(owner, path, expected, given)
-        kind = jax.typeof(given)
-        is_number = is_number or isinstance(given, np.ndarray) or getattr(kind, "weak_type", False)
+        kind = jax.typeof(0.0 if is_number else given)
+        is_number = not isinstance(given, jax.Array) or getattr(kind, "weak_type", False)
         if kind.shape == expected.shape == () and is_number and _casts(given, expected.dtype):
             self.numbers.append((self.places[path], expected.dtype))
         elif kind.shape != expected.shape or not self._same(expected.dtype, kind.dtype):
@@ -243,9 +235,9 @@ def _casts(number: Any, dtype: Any) -> bool:
     if jnp.issubdtype(dtype, jax.dtypes.extended):
         return False
     kinds = [np.bool_, np.integer, np.floating, np.complexfloating]
+    dtypes = getattr(number, "dtype", np.dtype(type(number))), dtype
     theirs, ours = (
-        next(i for i, kind in enumerate(kinds) if jnp.issubdtype(d, kind))
-        for d in (jax.typeof(number).dtype, dtype)
+        next(i for i, kind in enumerate(kinds) if jnp.issubdtype(d, kind)) for d in dtypes
     )
     whole = not isinstance(number, jax.Array) and ours == 1 and theirs == 2
     return theirs <= ours or (whole and float(number).is_integer())
