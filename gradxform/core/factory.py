@@ -10,7 +10,6 @@ call, so that the result prints, compares, hashes and pickles.
 
 import functools
 import inspect
-import typing
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
@@ -18,6 +17,7 @@ import jax
 import optax
 
 from . import buffers, check, meant
+from .annotations import annotations_of
 from .block import Block, block_of, is_transformation
 from .recipe import Recipe, Shown, frozen, register
 from .types import GradientTransformation, Init, InitUpdate, Update, inside
@@ -32,7 +32,7 @@ class Signature:
     def __init__(self, factory: Callable[..., Any]) -> None:
         self.name = factory.__name__
         self.signature = inspect.signature(factory)
-        hints = typing.get_type_hints(factory, include_extras=True)
+        hints = annotations_of(factory)
         self.rules = {name: check.rule_of(hints.get(name)) for name in self.signature.parameters}
         self.stored = buffers.argument_of(self.rules)
 
