@@ -126,6 +126,11 @@ def test_standard_optimizers_of_each_task() -> None:
     assert [*TASKS] == ["digits", "text", "rnn", "sparse"]
     nine = [c.name for c in TASKS["digits"].standard()]
     assert [c.name for c in TASKS["rnn"].standard()] == [*nine, "sgd-clipped", "momentum-clipped"]
+    assert {*nine} - {c.name for c in TASKS["text"].standard()} == {
+        "nesterov",
+        "adagrad",
+        "adam-l2",
+    }
     for named in TASKS.values():
         for candidate in named.standard():
             (rates,) = candidate.grid.values()

@@ -197,7 +197,7 @@ def test_other_trees_and_other_peoples_transformations():
     model = nnx.state(nnx.Linear(2, 3, rngs=nnx.Rngs(0)), nnx.Param)
     boxed = {p.path: p.state_bytes for p in gx.describe(gx.adam(0.1), model).parameters}
     assert boxed == {"bias": 24, "kernel": 48}
-    with pytest.raises(TypeError, match=r"`describe\(...\)`: `tx` must be a gradient"):
+    with pytest.raises(TypeError, match=r"`describe\(tx, params\)`: `tx` must be a gradient"):
         gx.describe(gx.adam, PARAMS)
     with pytest.raises(ValueError, match="matches none"):
         gx.describe(gx.adamw(0.1, mask=select.path("kernel")), PARAMS)

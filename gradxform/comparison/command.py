@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..core.extra import require_extra
 from ..inspection import show
-from ..inspection.printing import say, say_error
+from ..inspection.printing import flush, say, say_error
 from .command_progress import shown_progress
 from .command_report import print_comparison, run_report
 from .command_tune import planned_search, run_search
@@ -45,8 +45,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without ± still gets its table
+    try:
+        return _main(sys.argv[1:] if arguments is None else arguments)
+    finally:
+        flush()
+
+
+def _main(words: Sequence[str]) -> int:
     parser = Parser()
-    options = parser.parse(arguments)
+    options = parser.parse(words)
     if options.command == "show":
         return show.run_show(options)
     try:
@@ -56,7 +63,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if options.command == "report":
         return run_report(options)
-    words = sys.argv[1:] if arguments is None else arguments
     return _Run(options, parser, _again(words)).run()
 
 

@@ -22,7 +22,8 @@ _DESCRIPTION = """\
 Compare optimizers on a task: each is trained over a grid of learning rates and several seeds, its
 rate is chosen on a validation split, and what it reaches on the test split is compared. Prints a
 table and writes a report, a picture and the results: comparison.html, comparison.png and
-comparison.json; of a second run in one folder comparison-2.html, and so on.
+comparison.json; of a second run in one folder comparison-2.html, and so on. The tasks text, rnn
+and sparse read what the running Python says of itself: compare results of one version of Python.
 """
 
 
@@ -58,8 +59,9 @@ class Parser:
                 "nargs": "+",
                 "metavar": "NAME",
                 "default": ["standard"],
-                "help": f"standard (the default: {', '.join(standard)}; for the task rnn "
-                "with sgd-clipped and momentum-clipped), all, or any of "
+                "help": f"standard (the default: {', '.join(standard)}; for the task text "
+                "without nesterov, adagrad and adam-l2, for rnn with sgd-clipped and "
+                "momentum-clipped), all, or any of "
                 f"{', '.join(name for name in self.candidates if name not in standard)}",
             },
             "--seeds": _number("how many", [t.seeds for t in TASKS.values()]),

@@ -42,11 +42,19 @@ class NamedTask:
     evaluations: int = 100
 
 
-def _inner_rates() -> tuple[Candidate, ...]:
-    """The standard optimizers without the ends of their grids, for a task that takes longer."""
+_BESIDE_OTHERS = ("nesterov", "adagrad", "adam-l2")  # near others of the standard ones
+
+
+def _six() -> tuple[Candidate, ...]:
+    """Six standard optimizers with five rates each, for a task that takes longer.
+
+    The ends of their grids are left out; on transformers of this size the best rates of Lion are
+    higher than elsewhere.
+    """
     return tuple(
-        replace(c, grid={name: values[1:-1] for name, values in c.grid.items()})
+        replace(c, grid={n: v[2:] if c.name == "lion" else v[1:-1] for n, v in c.grid.items()})
         for c in default_candidates()
+        if c.name not in _BESIDE_OTHERS
     )
 
 
@@ -79,11 +87,11 @@ TASKS = {
         "characters of Python's reference, with a small transformer",
         text_task,
         text_references,
-        standard=_inner_rates,
-        steps=500,
+        standard=_six,
+        steps=200,
         batch_size=8,
         seeds=3,
-        evaluations=10,
+        evaluations=4,
     ),
     "rnn": NamedTask(
         "the same characters, with a plain recurrent network",

@@ -24,6 +24,14 @@ def say_error(text: str) -> None:
     say(text, sys.stderr)
 
 
+def flush() -> None:
+    """Write what is still to be written, such as a help text; quietly where nobody reads."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _close(sys.stdout)
+
+
 def _close(stream: TextIO) -> None:
     """Let all that is still to come, and what Python flushes at its end, go nowhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
