@@ -105,3 +105,14 @@ def test_what_has_no_state_takes_no_tunable():
     ):
         with pytest.raises(TypeError, match="no state to keep a tunable in"):
             build(gx.tunable(0.1))
+
+
+def test_a_complex_value_is_refused_and_not_cut():
+    for schedule in (
+        gx.warmup(lambda step: 1j * step, 10),
+        gx.scale_schedule(0.5, lambda step: jnp.complex64(1j)),
+    ):
+        with pytest.raises(TypeError, match="a schedule's values are real"):
+            schedule(3)
+    with pytest.raises(TypeError, match="must return a real scalar"):
+        gx.sgd(lambda step: 1j).init(jnp.ones(2))

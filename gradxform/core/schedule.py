@@ -78,10 +78,14 @@ class StepFunction(Displayed):
 
 def _real(name: str, value: Any) -> jax.Array:
     """A value in the dtype of all schedules' values."""
-    value = jnp.asarray(value)
+    return jnp.asarray(_require_real(f"{name}(...)", value)).astype(numerics.scalar_dtype())
+
+
+def _require_real(schedule: Any, value: Any) -> Any:
     if jnp.iscomplexobj(value):
-        raise TypeError(f"`{name}(...)(step)`: a schedule's values are real; got {value.dtype}.")
-    return value.astype(numerics.scalar_dtype())
+        name = schedule if isinstance(schedule, str) else check.brief(schedule)
+        raise TypeError(f"`{name}(step)`: a schedule's values are real; got {check.brief(value)}.")
+    return value
 
 
 def _counted(step: jax.Array) -> jax.Array:
@@ -213,4 +217,8 @@ Elsewhere = Annotated[float | jax.Array | Callable[..., Any], NumberOrScheduleRu
 
 def as_schedule(value: Any) -> Callable[[jax.Array], Any]:
     """A schedule as it is; a number as the function that returns it."""
-    return value if callable(value) else lambda step: value
+    if isinstance(value, StepFunction):
+        return value
+    return (
+        (lambda step: _require_real(value, value(step))) if callable(value) else lambda step: value
+    )
