@@ -35,6 +35,7 @@ from .comparison.result import (
     CandidateResult as CandidateResult,
     Comparison as Comparison,
     Reference as Reference,
+    Verdict as Verdict,
     load_comparison as load_comparison,
 )
 from .comparison.task import Task as Task
@@ -531,7 +532,7 @@ __all__ = [  # noqa: RUF022
     "tune",
     "Tuning",
     "load_comparison", "Comparison",
-    "CandidateResult", "Reference",
+    "CandidateResult", "Reference", "Verdict",
     "diagnose_comparison", "COMPARISON_RULES",
     # What every transformation is made with
     "GradientTransformation", "Schedule", "Params", "State", "Updates", "whole_arrays",

@@ -12,7 +12,12 @@ from .page import fragment, page
 from .reader import read
 from .record import document, to_json
 from .report import plain_table
-from .runs import CandidateResult as CandidateResult, Outcome, Reference as Reference
+from .runs import (
+    CandidateResult as CandidateResult,
+    Outcome,
+    Reference as Reference,
+    Verdict as Verdict,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,7 +26,7 @@ if TYPE_CHECKING:
 class Comparison(Outcome):
     """What `compare` returns: the finished candidates on one task, and how they rank.
 
-    `ranking` has the results, the best mean first, and `verdicts` what the seeds say of each: with
+    `ranking` has the results, the best mean first, and `verdicts` a `Verdict` for each name: with
     at most 5 % error over the whole table who is worse than the best, and by how much.
 
     It prints as a table, is shown as one in notebooks, and equals another with the same contents:
