@@ -157,6 +157,7 @@ def test_a_name_of_others_is_answered_with_ours(name, words):
         ("gx.linear_schedule(init_value=1.0)", "Write `start=`"),
         ("gx.linear_schedule(1.0, 0.0, transition_steps=3)", "Write `steps=`"),
         ("gx.adafactor(0.1, 128)", "adafactor(learning_rate, *, decay_rate,"),
+        ("gx.lars(0.1, 1e-4)", "Those behind `*` are passed by name."),
         ("gx.adafactor(0.1, decay_rate=128)", "above 0 and at most 1"),
         ("gx.chain(optax.MultiSteps(optax.sgd(0.1), 4))", "`accumulate(tx, every)`"),
     ],
@@ -259,3 +260,12 @@ def test_schedules_written_as_the_table_says_are_optaxs():
     )(steps)
     for here, there in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(here, there, rtol=1e-5, atol=1e-7)
+
+
+def test_a_type_checker_still_sees_a_misspelled_name():
+    """The answer stands where type checkers do not look: to them the package has fixed names."""
+    body = ast.parse(inspect.getsource(gx)).body
+    hidden = [x for x in body if isinstance(x, ast.If)]
+    assert [ast.unparse(x.test) for x in hidden] == ["not _typing.TYPE_CHECKING"]
+    assert "__getattr__" in ast.unparse(hidden[0])
+    assert not any("__getattr__" in ast.unparse(x) for x in body if x not in hidden)

@@ -144,7 +144,9 @@ def test_centralization_is_over_the_inputs_and_optaxs_over_torchs_layout():
     ours = gx.centralize_gradients().update(g, optax.EmptyState())[0]
     np.testing.assert_allclose(ours, [[-1, -3, 3], [1, 3, -3]])
     theirs = optax.centralize().update(g, optax.EmptyState())[0]
-    np.testing.assert_allclose(theirs, gx.centralize_gradients(axis=1).update(g, optax.EmptyState())[0])
+    np.testing.assert_allclose(
+        theirs, gx.centralize_gradients(axis=1).update(g, optax.EmptyState())[0]
+    )
     np.testing.assert_allclose(theirs, g - g.mean(1, keepdims=True))
 
 

@@ -55,7 +55,10 @@ class Signature:
         try:
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise TypeError(f"`{self.name}({self.written()})`: {error}.") from None
+            written = self.written()
+            named = "*, " in written and "too many" in str(error)
+            hint = " Those behind `*` are passed by name." if named else ""
+            raise TypeError(f"`{self.name}({written})`: {error}.{hint}") from None
         given = dict(bound.arguments)
         bound.apply_defaults()
         for name, rule in self.rules.items():
