@@ -32,7 +32,7 @@ READING: dict[str, Mistake] = {
         for name, leaf, words, call in [
             ("init", "`activation`", "init(params)", lambda: TX.init(MODEL)),
             ("describe", "`activation`", "`describe(tx", lambda: gx.describe(TX, MODEL)),
-            ("state_bytes", "`activation`", "mesh", lambda: gx.state_bytes(TX, MODEL, mesh())),
+            ("bytes", "`activation`", "`state_b", lambda: gx.state_bytes(TX, MODEL, mesh())),
             ("sharding", "`activation`", "mesh", lambda: gx.state_sharding(TX, MODEL, mesh())),
             ("create", "`activation`", "TrainState", lambda: gx.TrainState.create(TX, MODEL)),
             ("dtype", "`activation`", "select.dtype", lambda: select.dtype("float32")(MODEL)),

@@ -1,7 +1,9 @@
 """Plausible mistakes are told in words: what was called, what was expected, what to write."""
 
+import copy
 import traceback
 
+import jax
 import jax.numpy as jnp
 import pytest
 from mistakes import BUILDING, MODEL, PARAMS, TX, Mistake, copies
@@ -47,5 +49,6 @@ def test_a_step_that_explains_is_still_a_jitted_function() -> None:
     params = copies()
     lowered = step.lower(params, TX.init(params), PARAMS)
     assert "tf.aliasing_output" in lowered.as_text()
-    assert step.__name__ == "update_step"
+    assert step.__name__ == copy.copy(step).__name__ == "update_step"
+    assert isinstance(step, jax.stages.Wrapped)
     assert jnp.all(params["w"] == 1)

@@ -47,7 +47,7 @@ OPTIMIZERS = {
         {"tables": (gx.select.path("table"), gx.sgd(0.1, momentum=0.9))},
         default=gx.masked(gx.lion(0.1), gx.select.ndim_at_least(2)),
     ),
-    "nested": gx.ema_params(gx.accumulate(gx.lamb(0.1), every=2), 0.9),
+    "nested": gx.accumulate(gx.ema_params(gx.lamb(0.1), 0.9), every=2),
     "prodigy": gx.prodigy(),
     "optax": optax.adamw(0.1),
 }

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 
+from ..core import check
 from . import statistics
 from .candidate import Candidate, Setting
 
@@ -225,7 +226,8 @@ class Outcome:
         for result in self.results:
             if result.name == name:
                 return result
-        raise KeyError(f"no result of `{name}`; finished are: {', '.join(self.names) or 'none'}.")
+        names = ", ".join(self.names) or "none"
+        raise check.UnknownName(f"no result of `{name}`; finished are: {names}.")
 
     def with_result(self, result: CandidateResult) -> Self:
         """The same with one more finished candidate."""

@@ -49,6 +49,13 @@ class Refusal(ValueError):
     """An error raised where the call that the user wrote is not known; `calling` names it."""
 
 
+class UnknownName(KeyError):
+    """A name that is not there, or there more than once."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # and not in quotes, as `KeyError` shows a key
+
+
 def require(condition: bool, message: str) -> None:
     """Refuse what one argument's rule cannot see, such as two arguments that exclude each other."""
     if not condition:

@@ -16,13 +16,6 @@ from .places import fields_of, keys_of, nodes, unboxed_leaf
 from .unknown import hyperparameter_hint
 
 
-class UnknownHyperparameter(KeyError):
-    """A name that no live hyperparameter of a state has, or several."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])  # and not in quotes, as `KeyError` shows a key
-
-
 class Hyperparams(dict[str, Any]):
     """Values by name; a name that occurs twice is qualified by its place in the state.
 
@@ -30,7 +23,7 @@ class Hyperparams(dict[str, Any]):
     """
 
     def __missing__(self, name: str) -> Any:
-        raise UnknownHyperparameter(f"`hyperparams(state)[{name!r}]`: {_unknown(name, self)}")
+        raise check.UnknownName(f"`hyperparams(state)[{name!r}]`: {_unknown(name, self)}")
 
 
 def _flatten_with_keys(values: Hyperparams) -> tuple[list[tuple[Any, Any]], tuple[str, ...]]:
@@ -138,7 +131,7 @@ def set_hyperparams(state: Any, **values: Any) -> Any:
     for key, value in values.items():
         call = f"`set_hyperparams({key}={check.brief(value)})`"
         if key not in found:
-            raise UnknownHyperparameter(f"{call}: {_unknown(key, dict.fromkeys(found))}")
+            raise check.UnknownName(f"{call}: {_unknown(key, dict.fromkeys(found))}")
         place, name = found[key]
         if not place.endswith("tunables"):
             raise TypeError(

@@ -85,7 +85,8 @@ def state_sharding(
       ValueError: the mesh has no axis of that name, the sharding of a parameter does not divide
         it, or `zero_axis` would split nothing at all.
     """
-    require_transformation("state_sharding", "`tx`", tx)
+    require_transformation("state_sharding(tx, params, mesh)", "`tx`", tx)
+    tree.require_arrays("state_sharding(tx, params, mesh)", params)
     with check.calling(_CALL):
         return _state(tx, params, mesh, zero_axis)[1]
 
@@ -112,7 +113,8 @@ def state_bytes(
     Raises:
       ValueError: as `state_sharding`.
     """
-    require_transformation("state_bytes", "`tx`", tx)
+    require_transformation("state_bytes(tx, params, mesh)", "`tx`", tx)
+    tree.require_arrays("state_bytes(tx, params, mesh)", params)
     with check.calling("state_bytes(tx, params, mesh, zero_axis)"):
         state, shardings = _state(tx, params, mesh, zero_axis)
     total = per_device = on_host = 0
@@ -180,7 +182,6 @@ def _state(
         isinstance(mesh, Mesh | AbstractMesh),
         f"`mesh` must be a mesh, as `jax.make_mesh` makes it; got {check.brief(mesh)}.",
     )
-    tree.require_arrays(_CALL, params)
     axes = () if zero_axis is None else tuple(names_of((zero_axis,)))
     for name in axes:
         require_axis(mesh, name, "`zero_axis`")

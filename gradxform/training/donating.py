@@ -53,7 +53,12 @@ class DonatingStep:
 
     def __getattr__(self, name: str) -> Any:
         # `lower`, `trace`, `eval_shape` and what else JAX gives to a jitted function.
-        return getattr(self.__dict__["_jitted"], name)
+        if "_jitted" not in self.__dict__:  # while a copy is made
+            raise AttributeError(name)
+        return getattr(self._jitted, name)
+
+    def __repr__(self) -> str:
+        return repr(self._jitted)
 
     def _wrong(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """What is wrong with the arrays; "" where nothing is."""
