@@ -144,3 +144,49 @@ def test_a_batch_of_decays_has_a_batch_of_weights() -> None:
     for _ in range(3):
         updates, states = jax.vmap(tx.update, (None, 0, None))(G, states, W)
         np.testing.assert_allclose(updates, np.broadcast_to(np.sign(G), (3, 2)), rtol=1e-5)
+
+
+OUT_OF_RANGE = {
+    "learning_rate": -1.0,
+    "b1": 1.5,
+    "eps": -5.0,
+    "max_norm": -1.0,
+}
+
+
+@pytest.mark.parametrize("name", OUT_OF_RANGE)
+def test_what_is_set_is_what_the_argument_takes(name: str) -> None:
+    adam = gx.adam(gx.tunable(0.1), b1=gx.tunable(0.9), eps=gx.tunable(1e-8))
+    state = gx.chain(gx.clip_by_global_norm(gx.tunable(1.0)), adam).init(W)
+    with pytest.raises(ValueError, match=rf"`set_hyperparams\({name}=.*`{name}` must be"):
+        gx.set_hyperparams(state, **{name: OUT_OF_RANGE[name]})
+    jax.jit(lambda x: gx.set_hyperparams(state, **{name: x}))(OUT_OF_RANGE[name])
+
+
+def test_a_rule_is_found_by_the_state_that_it_is_of() -> None:
+    """`rho` of AdaDelta is a decay, that of SAM any length."""
+    with pytest.raises(ValueError, match="`rho` must be at least 0 and at most 1"):
+        gx.set_hyperparams(gx.adadelta(1.0, rho=gx.tunable(0.9)).init(W), rho=1.5)
+    sam = gx.sam(gx.sgd(0.1), rho=gx.tunable(0.1))
+    gx.set_hyperparams(sam.init(W), rho=1.5)
+
+
+@pytest.mark.parametrize(
+    ("build", "step"),
+    [
+        (lambda: gx.adam(0.1, b1=gx.linear_schedule(0.9, 1.5, 20)), 4),
+        (lambda: gx.sgd(gx.linear_schedule(1e-3, -1e-3, 30)), 16),
+        (lambda: gx.sgd(gx.warmup(gx.piecewise_constant([1.0, -1.0], [50]), 10)), 60),
+        (lambda: gx.sgd(gx.join_schedules([0.1, gx.linear_schedule(-0.1, 0.1, 9)], [5])), 5),
+    ],
+)
+def test_a_schedule_that_leaves_the_range_is_refused_with_the_step(build: Any, step: int) -> None:
+    for init in (build().init, jax.jit(build().init)):
+        with pytest.raises(ValueError, match=rf"at every step; .* At step {step} it is"):
+            init(W)
+
+
+def test_a_schedule_whose_values_are_not_known_passes() -> None:
+    gx.sgd(gx.join_schedules([0.1, lambda t: -1.0], [5])).init(W)
+    jax.jit(lambda x: gx.sgd(gx.linear_schedule(x, -1.0, 5)).init(W))(0.1)
+    gx.sgd(gx.cosine_decay(0.1, 100)).init(W)

@@ -39,6 +39,7 @@ class Block:
         self.bound = bound
         self.is_wrapper = is_wrapper
         self.stored = signature.stored
+        self.rules = signature.rules
         self.live = hyperparams.live_arguments(signature.rules, bound.arguments)
         self.weighing = hyperparams.weighing(signature.rules, self.live)
         self.view = view_of(
@@ -105,9 +106,12 @@ class Block:
             body = self.run(instead) if instead else self.body
             assert body is not None
             return body.init(params)
+        hyperparams.require_schedules_in_range(self.name, self.rules, self.live)
         state = hyperparams.start(self.live, self.weighing)
         body = self.run({**state.hyperparams, **state.tunables, **instead})
-        return state._replace(inner_state=body.init(params))
+        inner = body.init(params)
+        hyperparams.remember(self.rules, type(inner))
+        return state._replace(inner_state=inner)
 
     def layout(self, params: Params, *, whole: bool) -> Made:
         """What `init` makes of the parameters, with what is not compared left out.

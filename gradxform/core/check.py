@@ -196,6 +196,10 @@ class Interval:
         if not (above and below):
             fail(call, name, shown, self._bounds().strip(), self.hint)
 
+    def words(self) -> str:
+        """The bounds, as errors name them."""
+        return self._bounds().strip() or "finite"
+
     def _bounds(self) -> str:
         words = []
         if self.low > -math.inf:

@@ -16,7 +16,7 @@ from typing import Any, ParamSpec
 import jax
 import optax
 
-from . import buffers, check, meant
+from . import buffers, check, hyperparams, meant
 from .annotations import annotations_of
 from .block import Block, block_of, is_transformation
 from .recipe import Recipe, Shown, frozen, register
@@ -179,6 +179,7 @@ def transformation(
         update = Update(block.recipe, block.update, parts, block.fit, wide=wide)
         return GradientTransformation(Init(block.recipe, block.init, parts), update)
 
+    hyperparams.remember(signature.rules)
     build.__signature__ = signature.shown(GradientTransformation)  # type: ignore[attr-defined]
     register(build)
     return build

@@ -11,9 +11,10 @@ What is live stands in the state of the block that owns it, in two places: what 
 computes (readings) and what the user owns (tunables).
 """
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, NamedTuple
 
 import jax
@@ -145,11 +146,14 @@ class ScalarRule:
       live: whether the value stands in the state even if it is a constant.
       weighs: whether it is the decay of an average from zero that the block divides by the weight
         it has gathered. Where it may change, the block gets a `numerics.ChangingDecay`.
+      ends: the bounds of a value that changes, where they are wider than those of a constant: a
+        decay that rises to exactly 1 keeps an average as it is, and one that is always 1 has none.
     """
 
     interval: check.Interval
     live: bool = False
     weighs: bool = False
+    ends: check.Interval | None = None
     kind = "float | Schedule | Tunable"
 
     def __call__(self, call: str, name: str, value: Any) -> Any:
@@ -183,8 +187,9 @@ _KEPT = check.Interval(
     hint="It is the part of a running average that each step keeps: 0.9 remembers "
     "about 10 steps, 0.999 about 1000.",
 )
-Decay = Annotated[_Value, ScalarRule(_KEPT)]
-CorrectedDecay = Annotated[_Value, ScalarRule(_KEPT, weighs=True)]
+_KEPT_AT_LAST = replace(_KEPT, high_open=False)
+Decay = Annotated[_Value, ScalarRule(_KEPT, ends=_KEPT_AT_LAST)]
+CorrectedDecay = Annotated[_Value, ScalarRule(_KEPT, weighs=True, ends=_KEPT_AT_LAST)]
 LearningRate = Annotated[
     _Value,
     ScalarRule(
@@ -194,6 +199,77 @@ LearningRate = Annotated[
         live=True,
     ),
 ]
+
+
+# The rules of hyperparameters: by the name, and by the class of a block's state and the name.
+_RULES: dict[Any, list[ScalarRule]] = {}
+
+
+def remember(rules: dict[str, check.Rule | None], state: type | None = None) -> None:
+    """Let `set_hyperparams` find the rules of a factory, whose blocks have a `state` of a class."""
+    for name, rule in rules.items():
+        known = _RULES.setdefault(name if state is None else (state, name), [])
+        if (found := scalar_rule(rule)) is not None and found not in known:
+            known.append(found)
+
+
+def require_in_range(call: str, name: str, state: type, value: Any) -> None:
+    """Refuse what no block with such a state takes as the hyperparameter `name`.
+
+    Args:
+      call: the call, for the error.
+      name: the argument.
+      state: the class of the block's state. Where it is not known, as after a restore without
+        classes, every block's argument of this name counts.
+      value: a number or a batch of them; what is traced passes.
+    """
+    if check.is_traced(value):
+        return
+    rules = _RULES.get((state, name)) or _RULES.get(name, [])
+    refusals = []
+    for rule in rules:
+        try:
+            for bound in (jnp.min(value), jnp.max(value)):
+                (rule.ends or rule.interval)(call, name, float(bound))
+            return
+        except ValueError as error:
+            refusals.append(error)
+    if refusals:
+        raise refusals[0]
+
+
+def require_schedules_in_range(
+    call: str, rules: dict[str, check.Rule | None], live: dict[str, Any]
+) -> None:
+    """Refuse a schedule of this library that leaves the range of its argument, with the step."""
+    for name, value in live.items():
+        rule, known_steps = scalar_rule(rules[name]), getattr(value, "known_steps", None)
+        steps = known_steps() if known_steps else None
+        if rule is None or steps is None:
+            continue
+        interval = rule.ends or rule.interval
+        if (found := _outside(value, steps, interval)) is not None:
+            step, number = found
+            check.fail(
+                call,
+                name,
+                value,
+                f"{interval.words()} at every step",
+                f"At step {step} it is {number:g}.",
+            )
+
+
+@functools.lru_cache(maxsize=512)
+def _outside(
+    schedule: Any, steps: tuple[int, ...], interval: check.Interval
+) -> tuple[int, float] | None:
+    """The first of the steps where the value is out of range, and the value."""
+    with jax.ensure_compile_time_eval():
+        values = np.asarray(schedule(np.asarray(steps, np.int32)), np.float64)
+    room = 1e-6 * np.max(np.abs(values), where=np.isfinite(values), initial=0.0)
+    wrong = ~((values >= interval.low - room) & (values <= interval.high + room))
+    index = int(np.argmax(wrong))
+    return (int(steps[index]), float(values[index])) if wrong[index] else None
 
 
 def live_arguments(

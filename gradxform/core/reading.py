@@ -11,7 +11,7 @@ import optax
 from jax.tree_util import keystr, register_pytree_with_keys
 
 from . import check, numerics
-from .hyperparams import is_hyperparams_state
+from .hyperparams import is_hyperparams_state, require_in_range
 from .places import fields_of, keys_of, nodes, unboxed_leaf
 from .unknown import hyperparameter_hint
 
@@ -125,6 +125,8 @@ def set_hyperparams(state: Any, **values: Any) -> Any:
     Raises:
       KeyError: a name that is not there, or that occurs more than once.
       TypeError: a reading (a constant or a schedule), which the next update would overwrite.
+      ValueError: what the argument of this name does not take, as a learning rate below 0. A decay
+        may become 1: its average then stays as it is.
     """
     _require_state("set_hyperparams(state, ...)", state)
     found = {key: (place, name) for key, place, name, _ in _places(state)}
@@ -139,13 +141,23 @@ def set_hyperparams(state: Any, **values: Any) -> Any:
                 f"a schedule, so the next update would overwrite it. Build with "
                 f"`{name}=tunable(...)`."
             )
+    kinds = {
+        path: type(fields_of(node).get("inner_state"))
+        for path, node in nodes(state, is_hyperparams_state)
+    }
     written = {"/".join(found[key]): (key, value) for key, value in values.items()}
 
     def write(path: Any, old: Any) -> Any:
         where = keystr(path, simple=True, separator="/")
         for place, (key, value) in written.items():
             if where == place or where.startswith(f"{place}/"):  # in a box of Flax's
-                return _written(key, old, value)
+                new = _written(key, old, value)
+                path_of_block, name = (
+                    found[key][0].removesuffix("tunables").rstrip("/"),
+                    found[key][1],
+                )
+                require_in_range("set_hyperparams", name, kinds[path_of_block], value)
+                return new
         return old
 
     return jax.tree.map_with_path(write, state)

@@ -25,6 +25,21 @@ P = ParamSpec("P")
 Begin = Callable[[Place], tuple[dict[str, Any], Callable[[jax.Array], Any]]]
 
 
+_LOOKS = 30  # how often a schedule is looked at for its range
+
+
+def _whole_numbers(value: Any) -> list[int] | None:
+    """The whole numbers in a schedule, which are lengths; None where something is not known."""
+    if isinstance(value, StepFunction):
+        value = tuple({**value.recipe.arguments, **value.in_steps}.values())
+    if isinstance(value, tuple | list):
+        parts = [_whole_numbers(item) for item in value]
+        return None if None in parts else [n for part in parts for n in part or []]
+    if callable(value) or check.is_traced(value):
+        return None
+    return [value] if isinstance(value, int) and not isinstance(value, bool) else []
+
+
 class StepFunction(Displayed):
     """A schedule: a closed form in the step alone, counted from 0.
 
@@ -62,6 +77,20 @@ class StepFunction(Displayed):
             )
         value = self._function(_counted(jnp.asarray(step)))
         return jnp.broadcast_to(_real(self.recipe.name, value), step.shape)
+
+    def known_steps(self) -> tuple[int, ...] | None:
+        """Steps that show the range of the values: where parts begin, end, and in between.
+
+        None where values are not known: with a plain function inside, or a traced number.
+        """
+        numbers = _whole_numbers(self)
+        if numbers is None:
+            return None
+        last = min(sum(numbers), LONGEST - 1)
+        ends = {step for n in numbers for step in (n - 1, n, n + 1) if 0 <= step <= last + 1}
+        between = {round(last * k / _LOOKS) for k in range(_LOOKS + 1)}
+        steps = sorted({0, 1, last + 1, *between, *sorted(ends)[-_LOOKS:]})
+        return tuple(steps + steps[-1:] * (2 * _LOOKS + 4 - len(steps)))  # of one shape for JAX
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, StepFunction) and self.recipe == other.recipe
