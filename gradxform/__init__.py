@@ -535,7 +535,7 @@ __all__ = [  # noqa: RUF022
     "CandidateResult", "Reference", "Verdict",
     "diagnose_comparison", "COMPARISON_RULES",
     # What every transformation is made with
-    "GradientTransformation", "Schedule", "Params", "State", "Updates", "whole_arrays",
+    "GradientTransformation", "whole_arrays", "Schedule", "Params", "State", "Updates",
     "AxisName", "Count", "Decay", "DType", "LearningRate", "Mask", "NonNegative", "Positive",
     "Scalar", "StateDType",
     "Boundaries", "Steps",

@@ -136,8 +136,9 @@ FOREIGN = re.findall(
     r"\w+",
     """
     Adam MultiStepLR NAdam OneCycleLR PolynomialLR ReduceLROnPlateau StepLR batch_stats
-    check_vma clip_grad_norm_ div_factor eps_root equinox final_div_factor lr nnx pct_start pip
-    rich stepsize transition_begin clip_fraction fractions gradient_norm loss_scale
+    check_vma clip_grad_norm_ div_factor eps_in_sqrt eps_root equinox final_div_factor lr nnx
+    pct_start pip initial_scale rich stepsize transition_begin clip_fraction fractions
+    gradient_norm loss_scale
     nonfinite_fraction param_norm update_cosine update_norm update_ratio validation_loss
     zero_fraction
 """,
