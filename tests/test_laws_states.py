@@ -250,3 +250,35 @@ def test_a_wrong_tree_is_named_where_it_is_needed():
     for tx in (wrong, gx.accumulate(INSIDE, 2), gx.bucket(INSIDE)):
         with pytest.raises(ValueError, match=r"leaf `bias` is float32\[8, 3\] among the gradients"):
             tx.update(PER_EXAMPLE, tx.init(PARAMS), PARAMS)
+
+
+@every_row
+def test_optax_finds_the_trees_of_parameters_in_a_state(row):
+    """Also beside a second tree. What has other shapes than the parameters is not among them."""
+    tx = row.build()
+    state = tx.init(PARAMS)
+
+    def first(x, *others):
+        return x
+
+    for others in ((), (PARAMS,)):
+        same = optax.tree.map_params(
+            tx, first, state, *others, is_leaf=lambda x: isinstance(x, optax.MaskedNode)
+        )
+        assert jax.tree.structure(same) == jax.tree.structure(state)
+
+
+def test_optax_finds_them_behind_masks():
+    chosen = {"kernel": True, "bias": False, "scale": True}
+    adam = gx.adam(0.1)
+    for tx in (
+        gx.masked(adam, chosen),
+        gx.freeze(adam, chosen),
+        gx.partition({"chosen": (chosen, adam)}, default=gx.sgd(0.1, 0.9)),
+        gx.with_metrics(adam, groups={"chosen": chosen}),
+    ):
+        state = tx.init(PARAMS)
+        ones = optax.tree.map_params(tx, jnp.ones_like, state)
+        assert jax.tree.structure(ones) == jax.tree.structure(state)
+        found = gx.hyperparams(ones), gx.hyperparams(state)
+        assert_equal(dict(found[0]), dict(found[1]))

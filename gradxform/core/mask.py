@@ -29,6 +29,8 @@ def mask_tree(call: str, mask: Any, params: Any, name: str = "mask") -> Any:
     """`mask` as a tree of Python bools with the structure of `params`; None where it is None."""
     if mask is None:
         return None
+    if tree.stands_for_tree(params):
+        return params
     given = mask
     if _is_function(mask):
         mask = _in_bools(call, name, mask(params))

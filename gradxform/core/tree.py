@@ -246,6 +246,26 @@ def unboxed(tree: Any) -> Any:
     return jax.tree.map(_content, tree, is_leaf=_is_box)
 
 
+def stands_for_tree(params: Any) -> bool:
+    """Whether it is a mark for any tree of parameters, as `optax.tree.map_params` gives to `init`.
+
+    That is a node of a class of its own that has no parts.
+    """
+    structure: Any = jax.tree.structure(params)
+    plain = params is None or isinstance(params, dict | list | tuple)
+    return structure.num_nodes == 1 and structure.num_leaves == 0 and not plain
+
+
+def of_other_shapes(make: Callable[[Any], Any], params: Any) -> Any:
+    """`make(p)` for each parameter: buffers of other shapes, without a framework's boxes.
+
+    Where `params` stands for any tree, one number: what it stands for is no tree like it.
+    """
+    if stands_for_tree(params):
+        return jnp.zeros(())
+    return jax.tree.map(make, unboxed(params))
+
+
 def _is_box(x: Any) -> bool:
     return hasattr(x, "unbox") or (hasattr(x, "get_value") and hasattr(x, "get_metadata"))
 

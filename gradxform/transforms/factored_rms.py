@@ -17,7 +17,6 @@ Reference: Shazeer & Stern, 2018, Algorithms 2, 4 and 5, https://arxiv.org/abs/1
 
 from typing import Annotated, Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -116,7 +115,7 @@ def scale_by_factored_rms(
             return FactoredMoment(jnp.sum(full, columns), jnp.sum(full, rows))
 
         return ScaleByFactoredRmsState(
-            count=jnp.zeros((), jnp.int32), nu=jax.tree.map(moment, tree.unboxed(params))
+            count=jnp.zeros((), jnp.int32), nu=tree.of_other_shapes(moment, params)
         )
 
     def update(updates: Updates, state: ScaleByFactoredRmsState) -> tuple[Updates, State]:

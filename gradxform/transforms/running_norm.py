@@ -60,7 +60,7 @@ def scale_by_running_norm(
 
     def init(params: Params) -> ScaleByRunningNormState:
         return ScaleByRunningNormState(
-            count=jnp.zeros((), jnp.int32), nu=jax.tree.map(_zero, tree.unboxed(params))
+            count=jnp.zeros((), jnp.int32), nu=tree.of_other_shapes(_zero, params)
         )
 
     def update(updates: Updates, state: ScaleByRunningNormState) -> tuple[Updates, State]:

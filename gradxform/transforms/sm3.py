@@ -17,7 +17,6 @@ Reference: Anil et al., 2019, Algorithm SM3-II, https://arxiv.org/abs/1901.11150
 import functools
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -61,7 +60,7 @@ def scale_by_sm3(*, state_dtype: StateDType = None, axis_name: WholeShards = Non
             # Sums of zeros, because only what is computed follows the sharding of the parameter.
             return tuple(jnp.sum(full, others) for others in _others(full.ndim))
 
-        return ScaleBySM3State(jax.tree.map(sums, tree.unboxed(params)))
+        return ScaleBySM3State(tree.of_other_shapes(sums, params))
 
     def update(updates: Updates, state: ScaleBySM3State) -> tuple[Updates, State]:
         updates, mu = tree.lift(_sm3_rule, updates, state.mu)

@@ -82,6 +82,8 @@ def bucket(inner: Transformation, max_size: Size = 4096) -> InitUpdate:
 
     def init(params: Params) -> State:
         tree.require_trainable("bucket.init(params)", params)
+        if tree.stands_for_tree(params):
+            return jax.tree.map(_no_tree, inner.init(params), is_leaf=tree.stands_for_tree)
         bare = tree.unboxed(params)
         leaves, structure = jax.tree.flatten(bare)
         return inner.init(_together(_plan(bare, leaves, max_size), leaves, structure))
@@ -106,6 +108,11 @@ def bucket(inner: Transformation, max_size: Size = 4096) -> InitUpdate:
         return jax.tree.unflatten(boxed, _apart(plan, u, grads, structure)), state
 
     return init, update
+
+
+def _no_tree(x: Any) -> Any:
+    """A number in place of what stands for a tree of parameters: `Bucketed` is none."""
+    return jnp.zeros(()) if tree.stands_for_tree(x) else x
 
 
 def _require_element_wise(tx: Any) -> None:
