@@ -94,7 +94,7 @@ from .inspection.diagnose_run import RUN_RULES as RUN_RULES, diagnose_run as dia
 from .inspection.diagnose_step import STEP_RULES as STEP_RULES, diagnose_step as diagnose_step
 from .inspection.findings import Diagnosis as Diagnosis, Finding as Finding
 from .inspection.html import to_html as to_html
-from .inspection.metrics import metrics as metrics
+from .inspection.metrics import metrics as metrics, step_of as step_of
 from .inspection.plots import plot_schedule as plot_schedule
 from .inspection.run_panels import plot_run as plot_run
 from .inspection.with_metrics import (
@@ -515,7 +515,7 @@ __all__ = [  # noqa: RUF022
     # What a transformation is and does
     "describe", "Description", "ParameterDescription",
     "available", "from_config", "to_config",
-    "metrics",
+    "metrics", "step_of",
     "with_metrics", "WithMetricsState",
     "diagnose", "DIAGNOSIS_RULES",
     "diagnose_step", "STEP_RULES",

@@ -82,6 +82,7 @@ FUNCTIONS: tuple[str, ...] = (
     "presets.reinforcement",
     "presets.sparse",
     "metrics",
+    "step_of",
     "to_config",
     "from_config",
     "available",

@@ -226,3 +226,29 @@ def test_what_was_logged_can_be_diagnosed():
     as_logged, as_curves = gx.diagnose_run(logged), gx.diagnose_run(stacked)
     assert [f.rule for f in as_logged] == [f.rule for f in as_curves]
     assert "update_ratio_too_large" not in [f.rule for f in as_logged]
+
+
+def test_the_step_of_any_state():
+    params = {"w": jnp.ones(2)}
+    for tx in (
+        gx.adam(0.1),
+        gx.sgd(gx.cosine_decay(0.1, 10)),
+        gx.partition({"all": (gx.select.all, gx.lion(0.1))}),
+        gx.scale_by_adam(),
+        optax.adam(0.1),
+        gx.chain(optax.scale_by_adam(), gx.sgd(0.1)),
+    ):
+        state = tx.init(params)
+        assert int(gx.step_of(state)) == 0
+        for _ in range(3):
+            _, state = tx.update(params, state, params)
+        step = jax.jit(gx.step_of)(state)
+        assert int(step) == int(gx.step_of(state)) == 3
+        assert step.dtype == jnp.int32
+    state = gx.accumulate(gx.adam(0.1), 2)
+    held = state.init(params)
+    for _ in range(5):
+        _, held = state.update(params, held, params)
+    assert int(gx.step_of(held)) == 2
+    with pytest.raises(TypeError, match="nothing in this state counts steps"):
+        gx.step_of(gx.scale(1.0).init(params))

@@ -247,7 +247,7 @@ def unboxed(tree: Any) -> Any:
 
 
 def stands_for_tree(params: Any) -> bool:
-    """Whether it is a mark for any tree of parameters, as `optax.tree.map_params` gives to `init`.
+    """Whether `params` is a mark for any tree, as `optax.tree.map_params` gives one to `init`.
 
     That is a node of a class of its own that has no parts.
     """

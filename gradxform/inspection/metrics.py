@@ -1,5 +1,6 @@
 """What an optimizer does, as numbers to log."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -7,8 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from ..core import tree
-from ..core.hyperparams import HyperparamsState
-from ..core.places import keys_of, nodes
+from ..core.hyperparams import is_hyperparams_state
+from ..core.places import fields_of, keys_of, nodes
 from ..core.types import State
 
 
@@ -39,7 +40,7 @@ def metrics(state: State) -> dict[str, Array]:
     """
     state = tree.unboxed(state)
     found = [(place, node.metrics()) for place, node in nodes(state, _tells)]
-    steps = [node.count for _, node in nodes(state, _has_step)]
+    steps = _counts(state, is_hyperparams_state)
     if not found:
         raise TypeError(
             "`metrics(state)`: this state holds nothing that tells of itself. Pass the state of "
@@ -73,5 +74,41 @@ def _tells(x: Any) -> bool:
     return isinstance(x, tuple) and hasattr(x, "metrics")
 
 
-def _has_step(x: Any) -> bool:
-    return isinstance(x, HyperparamsState)
+def step_of(state: State) -> Array:
+    """How many updates an optimizer has done: the step that schedules see in the next one.
+
+        steps = step_of(state)  # 0 after `init`
+
+    It is the count beside the live hyperparameters, which every learning rate of this library has,
+    a constant too, so that a schedule may take its place in the middle of a run. Adam counts for
+    its own averages beside that, so `optax.tree.get(state, "count")` finds two. Where groups or
+    windows count apart, the one that is furthest; calls of `accumulate` that emit nothing and
+    steps that a guard skips do not count.
+
+    Args:
+      state: the state of a transformation, or anything that is a tree around one, with its classes
+        or without: a chain's state, a Flax `TrainState`, an `nnx.Optimizer`'s `opt_state`, a
+        restored dict. Of a state of Optax's alone, its largest count.
+
+    Returns:
+      An int32 scalar, an array of its own.
+
+    Raises:
+      TypeError: nothing in the state counts.
+    """
+    state = tree.unboxed(state)
+    counts = _counts(state, is_hyperparams_state) or _counts(state, _counts_steps)
+    if not counts:
+        raise TypeError(
+            "`step_of(state)`: nothing in this state counts steps. End the chain with "
+            "`scale_by_learning_rate(...)`, which does, or count in the training loop."
+        )
+    return jnp.copy(jax.tree.reduce(jnp.maximum, counts))
+
+
+def _counts(state: State, wanted: Callable[[Any], bool]) -> list[Array]:
+    return [jnp.asarray(fields_of(node)["count"]) for _, node in nodes(state, wanted)]
+
+
+def _counts_steps(x: Any) -> bool:
+    return "count" in getattr(x, "_fields", ())
