@@ -11,6 +11,9 @@ u_1 = g_1 / (|g_1| + eps), a sign. Scaling all gradients by c > 0 leaves u_t as 
 eps), so a learning rate applied to u_t is a step length in units of the parameters. Where a decay
 changes (a schedule, a tunable), b^t is the product b_1 ... b_t there and in all that follow Adam.
 
+In float32, as in torch and optax, one gradient above about 1e19 has an infinite square: that
+coordinate stands still from then on. Those below about 1e-19 have the square 0.
+
 NAdam (`nesterov`) puts the mean as it will be one step on, the same gradient taken for the next,
 in the place of m_t / (1 - b1^t):
 

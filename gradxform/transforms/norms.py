@@ -1,4 +1,8 @@
-"""Sizes of one array, and of the units that it is made of."""
+"""Sizes of one array, and of the units that it is made of.
+
+A norm is the root of a sum of squares in float32, as in torch and optax: above about 1e19 it is
+infinite, and below about 1e-19 it is 0.
+"""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
