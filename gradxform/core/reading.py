@@ -60,7 +60,8 @@ def hyperparams(state: Any) -> Hyperparams:
     """
     _require_state("hyperparams(state)", state)
     found = live_values(state)
-    if not found and next(nodes(state, _is_own), None) is None:
+    remembers = bool(jax.tree.leaves(state))
+    if not found and remembers and next(nodes(state, _is_own), None) is None:
         raise TypeError(
             "`hyperparams(state)`: there is no state of this library in "
             f"{check.brief(jax.tree.map(jnp.shape, state))}, and no live hyperparameter. Pass what "
@@ -80,10 +81,9 @@ def _copied(x: Any) -> Any:
 
 
 def _is_own(x: Any) -> bool:
-    """Whether it is a NamedTuple of this library, or a state that remembers nothing."""
-    kind = type(x)
-    own = kind.__module__.partition(".")[0] == __name__.partition(".")[0]
-    return (own and hasattr(x, "_fields")) or kind in (optax.EmptyState, optax.MaskedNode)
+    """Whether it is a NamedTuple of this library."""
+    own = type(x).__module__.partition(".")[0] == __name__.partition(".")[0]
+    return own and hasattr(x, "_fields")
 
 
 def _require_state(call: str, state: Any) -> None:
