@@ -35,6 +35,13 @@ READING: dict[str, Mistake] = {
             ("bytes", "`activation`", "`state_b", lambda: gx.state_bytes(TX, MODEL, mesh())),
             ("sharding", "`activation`", "mesh", lambda: gx.state_sharding(TX, MODEL, mesh())),
             ("create", "`activation`", "TrainState", lambda: gx.TrainState.create(TX, MODEL)),
+            (
+                "transfer",
+                "`activation`",
+                "transfer_state(",
+                lambda: gx.transfer_state(TX.init(PARAMS), TX, MODEL),
+            ),
+            ("dtype of one leaf", "the only", "select.dtype", lambda: select.dtype("float32")("x")),
             ("dtype", "`activation`", "select.dtype", lambda: select.dtype("float32")(MODEL)),
             ("describe with a key", "`key`", "key<fry>", lambda: gx.describe(TX, KEYED)),
             ("bytes with a key", "`key`", "key<fry>", lambda: gx.state_bytes(TX, KEYED, mesh())),

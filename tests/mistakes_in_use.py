@@ -145,7 +145,7 @@ TRAINING: dict[str, Mistake] = {
     "a batch of nothing": Mistake(
         lambda: stepped(loss, gx.TrainState.create(TX, PARAMS), BATCH[:0]),
         ValueError,
-        ["no examples", "NaN", "(0, 4)"],
+        ["make_train_step", "no examples", "NaN", "(0, 4)"],
     ),
     "parts that do not fit": Mistake(
         lambda: stepped(loss, accumulate=3), ValueError, ["8 examples", "1, 2, 4, 8"]
@@ -220,6 +220,11 @@ TRAINING: dict[str, Mistake] = {
     ),
     "the optimizer for its state": Mistake(
         lambda: TX.update(GRADS, TX, PARAMS), TypeError, ["`tx.init(params)`"], ("transfer_state",)
+    ),
+    "all of a transfer for its state": Mistake(
+        lambda: TX.update(GRADS, gx.transfer_state(TX.init(PARAMS), TX, PARAMS), PARAMS),
+        TypeError,
+        ["pass its `.state`"],
     ),
     "init for its state": Mistake(
         lambda: TX.update(GRADS, TX.init, PARAMS), TypeError, ["`tx.init(params)`"]

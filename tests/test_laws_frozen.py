@@ -123,6 +123,16 @@ def test_a_transformation_is_frozen(name: str) -> None:
     assert_equal(*updates)
 
 
+def test_a_recipe_hands_out_copies() -> None:
+    tx = gx.adamw(0.1, mask={"w": True})
+    tx.recipe.arguments["mask"]["w"] = False
+    dict(tx.recipe.shown)["mask"]["w"] = False
+    again = gx.adamw(0.1, mask={"w": True})
+    assert tx == again
+    assert repr(tx) == repr(again)
+    assert gx.to_config(tx) == gx.to_config(again)
+
+
 WITH_LISTS = [r for r in SCHEDULES if any(isinstance(x, tuple) for x in r.arguments.values())]
 
 

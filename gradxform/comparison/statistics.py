@@ -17,6 +17,7 @@ from ..core.extra import require_extra
 LEVEL = 0.05  # the chance of any error in a table
 FEWEST_SEEDS = 3  # of a verdict: two differences have no spread to speak of
 _ROUNDING = 4 * float(np.finfo(np.float32).eps)  # metrics are computed in float32
+_ALIKE = 0.01  # of a run's standard deviation: two programs of one method may differ by so much
 
 # What simulation set (benchmarks/error_and_power.py): with less the error is above `LEVEL`
 # somewhere, with more the table tells less.
@@ -99,7 +100,9 @@ def judge(
     Satterthwaite's number of degrees of freedom of the mixture, at most 2 d (less above 12
     candidates). Two candidates have the paired t-test. `low` is the largest D - margin over all
     others, not only over the one whose mean is best, and `high` the largest D + margin; both are
-    at least 0.
+    at least 0. A margin is at least a hundredth of the standard deviation of a run: two programs of
+    the same mathematics, such as this library's Adam and Optax's, differ on every seed alike by up
+    to about a tenth of that, since their roundings add up in training.
 
     Before that: a candidate with a score that is not finite is set apart, gets NaN and is never
     the best; candidates that are equal up to rounding count as one; S2 is at least that of a
@@ -161,7 +164,8 @@ def _judged(x: np.ndarray, apart: np.ndarray, resolution: float) -> Judgement:
     least = np.where(kept, own, np.inf).min(axis=-1, keepdims=True)
     is_pair = np.count_nonzero(kept, axis=-1, keepdims=True) == 2  # which has no third to tell
     varies |= is_pair & kept & (own > _varies_limit(2, seeds) * least)
-    margin = _margin(variance, kept, pooled, seeds)
+    spread = np.sqrt((own[:, :, None] + own[:, None, :]) / 2)
+    margin = np.maximum(_margin(variance, kept, pooled, seeds), _ALIKE * spread)
     pairs = kept[:, None, :] & ~np.eye(candidates, dtype=bool)
     low = np.where(pairs, difference - margin, 0.0).max(axis=-1, initial=0.0)
     # A noisy candidate may be the best as far as its runs tell, which would bound nothing.

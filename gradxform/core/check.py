@@ -252,7 +252,8 @@ class Whole:
         if number is None or number < self.low:
             fail(call, name, value, f"a whole number of at least {self.low}")
         if self.high is not None and number > self.high:
-            fail(call, name, value, f"at most {self.high}, where the counters of a state end")
+            end = ", where the counters of a state end" if self.high == LONGEST else ""
+            fail(call, name, value, f"at most {self.high}{end}")
         return number
 
 

@@ -4,7 +4,7 @@ from typing import Any, NoReturn
 
 WAY_OUT = (
     "Its state is made by its own `init`, from the parameters that the gradients are of; "
-    "`transfer_state(old_state, tx, params)` makes it from that of other arguments, of another "
+    "`transfer_state(old_state, tx, params).state` goes on from one of other arguments, of another "
     "chain, of Optax, or one that was restored without its types."
 )
 
@@ -13,6 +13,8 @@ def way_out(state: Any) -> str:
     """How to come to the right state from what was given."""
     if callable(state) or hasattr(state, "init"):
         return "That is the transformation, or a part of it: `state = tx.init(params)`."
+    if hasattr(state, "state") and hasattr(state, "report"):
+        return "That is all that `transfer_state` returned; pass its `.state`."
     return WAY_OUT
 
 

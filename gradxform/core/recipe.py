@@ -37,18 +37,18 @@ class Recipe:
 
     Attributes:
       factory: the public function, as users call it.
-      arguments: every argument by name, defaults filled in.
-      shown: the arguments that differ from their defaults, as `repr` writes them.
+      arguments: every argument by name, defaults filled in; a copy each time.
+      shown: the arguments that differ from their defaults, as `repr` writes them; copies too.
     """
 
-    __slots__ = ("__weakref__", "_hash", "_key", "arguments", "factory", "shown")
+    __slots__ = ("__weakref__", "_arguments", "_hash", "_key", "_shown", "factory")
 
     def __init__(
         self, factory: Callable[..., Any], arguments: Mapping[str, Any], shown: tuple["Shown", ...]
     ) -> None:
         self.factory = factory
-        self.arguments = dict(arguments)
-        self.shown = shown
+        self._arguments = dict(arguments)
+        self._shown = shown
         self._key: tuple[Any, ...] | None = None
         self._hash: int | None = None
 
@@ -58,10 +58,20 @@ class Recipe:
         return self.factory.__name__
 
     @property
+    def arguments(self) -> dict[str, Any]:
+        """Every argument by name."""
+        return {name: frozen(value) for name, value in self._arguments.items()}
+
+    @property
+    def shown(self) -> tuple["Shown", ...]:
+        """The arguments that `repr` writes."""
+        return tuple((name, frozen(value)) for name, value in self._shown)
+
+    @property
     def key(self) -> tuple[Any, ...]:
         """What two recipes must share to be equal."""
         if self._key is None:
-            self._key = (self.factory, *((n, value_key(v)) for n, v in self.arguments.items()))
+            self._key = (self.factory, *((n, value_key(v)) for n, v in self._arguments.items()))
         return self._key
 
     def __eq__(self, other: object) -> bool:

@@ -91,7 +91,7 @@ def dtype(dtype: Annotated[Any, _Dtype()]) -> Predicate:
     """The parameters of one `dtype`, such as `"bfloat16"`."""
 
     def selects(path: str, leaf: Any) -> bool:
-        tree.require_arrays(f"select.dtype({dtype.name!r})", {path: leaf})
+        tree.require_arrays(f"select.dtype({dtype.name!r})", {path: leaf} if path else leaf)
         return bool(jnp.result_type(leaf) == dtype)
 
     return selects

@@ -293,7 +293,7 @@ def require_arrays(call: str, params: Any) -> None:
         if isinstance(leaf, bool | int | float | complex):
             continue
         dtype = getattr(leaf, "dtype", None)
-        if dtype is None or jnp.issubdtype(dtype, jax.dtypes.extended):
+        if not any(dtype is not None and jnp.issubdtype(dtype, x) for x in (np.number, np.bool_)):
             raise TypeError(_untrainable(call, path, leaf))
 
 

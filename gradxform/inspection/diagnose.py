@@ -104,7 +104,7 @@ def diagnose(
         "examples": examples,
         "memory_budget": memory_budget,
     }
-    whole = check.Optional(check.Whole(high=None))
+    whole = check.Optional(check.Whole(high=2**63 - 1))
     counts: dict[str, Any] = {n: whole("diagnose", n, x) for n, x in numbers.items()}
     check.Optional(check.Choice(get_args(Model)))("diagnose", "model", model)
     context = Context(tx, params, model=model, **counts)

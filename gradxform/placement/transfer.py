@@ -104,6 +104,7 @@ def transfer_state(
     if step is not None:
         step = check.Whole(low=0)("transfer_state", "step", step)
     _require_state(old_state)
+    tree.require_arrays("transfer_state(old_state, tx, params)", params)
     _require_arrays(params, "params", "Create or restore them first: what is new starts from them.")
     _require_arrays(old_state, "old_state", "Pass what was restored, not the template.")
     fresh = tx.init(params)

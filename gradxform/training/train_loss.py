@@ -11,7 +11,7 @@ from jax import Array
 from ..core import check, tree
 from ..core.types import Params
 from ..wrappers.micro_batches import accumulated_value_and_grad
-from ..wrappers.scalar_loss import scalar_loss
+from ..wrappers.scalar_loss import require_examples, scalar_loss
 from .train_state import TrainState
 
 _BY_NAME = ("model_state", "key")
@@ -100,6 +100,8 @@ class Loss:
         )
 
         def value_and_grad(*args: Any) -> Any:
+            with check.calling("make_train_step(loss_fn, tx)"):
+                require_examples(args[1])
             (value, rest), grads = differentiate(*args)
             model_state, aux = rest if self.has_state else (args[2], rest)
             if accumulate > 1:
