@@ -254,5 +254,22 @@ def test_bad_candidates_and_tasks_are_refused_when_they_are_built() -> None:
         line_task(validation=(np.zeros(2), np.zeros(3)))
     with pytest.raises(ValueError, match=r"`test` must be arrays.*got no array"):
         line_task(test=())
+    with pytest.raises(TypeError, match=r"`train` must be arrays; got a Table.*np.asarray"):
+        line_task(train=Table())
     with pytest.raises(TypeError, match="`loss` is a function"):
         line_task(loss=1.0)
+
+
+class Table:
+    """A leaf of a tree that has a length and is no array, such as a data frame."""
+
+    ndim = 1
+    shape = (4,)
+
+
+def test_what_is_no_task_is_refused() -> None:
+    optimizers = {"sgd": gx.sgd(0.1)}
+    with pytest.raises(TypeError, match=r"compare\(task='digits'\)`: `task` must be a `Task`"):
+        gx.compare("digits", optimizers, steps=1)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"The order is `tune\(task, candidates, \.\.\.\)`"):
+        gx.tune(optimizers, line_task(), steps=1)  # type: ignore[arg-type]

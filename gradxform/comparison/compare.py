@@ -15,7 +15,7 @@ from .model import Model, require_scalars
 from .program import Program
 from .result import CandidateResult, Comparison, Reference
 from .resume import kept_results, resumed_environment
-from .task import Task
+from .task import Task, require_task
 from .timing import step_milliseconds
 from .train import trained
 from .tuning import Tuning
@@ -85,6 +85,7 @@ def compare(
         tunable, the task's loss or metric is no real number, or `resume` is not the same
         comparison; before any training. One network does not fit into `memory_limit`.
     """
+    require_task("compare", task)
     seeds = seeds_of("compare", seeds)
     tuning = candidates if isinstance(candidates, Tuning) else None
     if tuning is not None:

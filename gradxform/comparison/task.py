@@ -85,6 +85,15 @@ class Task:
         return {name: _lengths(data)[0] for name, data in splits.items()}
 
 
+def require_task(call: str, task: Any) -> None:
+    """Refuse what is no `Task`, such as the name of one or arguments in another order."""
+    if not isinstance(task, Task):
+        raise TypeError(
+            f"`{call}(task={check.brief(task)})`: `task` must be a `Task`, a model with its data "
+            f"and its metric. The order is `{call}(task, candidates, ...)`."
+        )
+
+
 def _lengths(data: Data) -> list[int]:
     return [np.shape(leaf)[0] if np.ndim(leaf) else 0 for leaf in jax.tree.leaves(data)]
 
@@ -97,6 +106,12 @@ def _require_examples(split: str, data: Data) -> None:
             f"`Task(...)`: `{split}` must be arrays with one leading axis of examples, as long in "
             f"each and not empty; got {found}."
         )
+    for leaf in jax.tree.leaves(data):
+        if not hasattr(leaf, "dtype"):
+            raise TypeError(
+                f"`Task(...)`: `{split}` must be arrays; got a {type(leaf).__name__}. Convert it "
+                "by `np.asarray(...)`."
+            )
 
 
 def _require_finite(split: str, data: Data) -> None:

@@ -21,7 +21,7 @@ from .result import CandidateResult
 from .samplers import METHODS, Method
 from .scheduled import searchable
 from .spaces import lowest, search_spaces, space_text
-from .task import Task
+from .task import Task, require_task
 from .train import trained
 from .tuning import Trial, Tuning
 
@@ -97,6 +97,7 @@ def tune(
     References: Jamieson and Talwalkar, 2016, https://arxiv.org/abs/1502.07943; Akiba et al., 2019,
     https://arxiv.org/abs/1907.10902
     """
+    require_task("tune", task)
     planned = Search(
         task,
         as_candidates(candidates, "tune"),
