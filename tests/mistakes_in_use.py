@@ -80,6 +80,13 @@ TRAINING: dict[str, Mistake] = {
     "aux, a number": Mistake(
         lambda: returned(lambda x: (x, jnp.float32(1))), ValueError, ALONE, ("Take the mean",)
     ),
+    "aux, of sam": Mistake(
+        lambda: gx.sam_value_and_grad(lambda params, batch: (loss(params, batch), {}))(
+            PARAMS, BATCH
+        ),
+        ValueError,
+        ["`sam_value_and_grad(...)`", "`has_aux=True`"],
+    ),
     "aux, in a list": Mistake(lambda: returned(lambda x: [x, 1]), ValueError, [*ALONE, "a list"]),
     "a dict of losses": Mistake(
         lambda: returned(lambda x: {"loss": x}), ValueError, ["a real scalar", "`(loss, aux)`"], RAW

@@ -213,6 +213,14 @@ def test_bad_input_is_named():
         r"parameter `w` has shape \(5, 3\).* cannot be split into 8 equal pieces",
         lambda: gx.state_sharding(tx, abstract((5, 3), P(("data", "model"))), mesh),
     )
+    refused(
+        r"zero_axis=\('data', 'model'\)` would split nothing: parameter `w` .* fewer than 1,024",
+        lambda: gx.state_sharding(tx, abstract((4, 4), P("model")), mesh, ("data", "model")),
+    )
+    refused(
+        r"must name each mesh axis once; got \('data', 'data'\)",
+        lambda: gx.state_sharding(tx, abstract((64, 64), P()), mesh, ("data", "data")),
+    )
     refused("`mesh` must be a mesh", lambda: gx.state_sharding(tx, params, "data"))
     refused("Call the factory", lambda: gx.state_sharding(gx.adam, params, mesh), TypeError)
 

@@ -52,7 +52,9 @@ def hyperparams(state: Any) -> Hyperparams:
       there; other constants are not, they are in `tx.recipe.arguments`. A name that occurs twice
       is written with the names of the groups or links that it is in, as in `head/learning_rate`,
       or with its place in chains without names, as in `1/learning_rate`; asking for the short one
-      is an error that lists them.
+      is an error that lists them. A state of `optax.inject_hyperparams(adam)` holds the rate twice,
+      as Optax's number and as the reading of what used it: `optax.tree.get` refuses the two, and
+      the reading is here.
 
     Raises:
       TypeError: what was given is no state of this library: a transformation, a function, None,

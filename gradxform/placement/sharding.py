@@ -185,6 +185,10 @@ def _state(
     axes = () if zero_axis is None else tuple(names_of((zero_axis,)))
     for name in axes:
         require_axis(mesh, name, "`zero_axis`")
+    check.require(
+        len(axes) == len({*axes}),
+        f"`zero_axis` must name each mesh axis once; got {zero_axis!r}.",
+    )
     leaves, _ = tree_flatten_with_path(params)
     specs = [own_spec(path, p, mesh) for path, p in leaves]
     state, types = _traced(tx, params, specs, mesh, mesh.axis_types)

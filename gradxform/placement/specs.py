@@ -72,7 +72,10 @@ def spread(leaves: Any, specs: list[Spec], mesh: Any, zero_axis: tuple[str, ...]
     found = [
         with_axes(shape, spec, mesh, zero_axis) for shape, spec in zip(shapes, specs, strict=True)
     ]
-    if leaves and not any(axes_of(spec) & {*zero_axis} for spec in found):
+    before = [axes_of(spec) & {*zero_axis} for spec in specs]
+    after = [axes_of(spec) & {*zero_axis} for spec in found]
+    # Where the parameters are split over these axes themselves, the state is, with nothing added.
+    if leaves and before == after and not all(any(name in x for x in after) for name in zero_axis):
         n = math.prod(mesh.shape[name] for name in zero_axis)
         index = max(range(len(leaves)), key=lambda i: math.prod(shapes[i]))
         path = leaves[index][0]

@@ -49,6 +49,10 @@ def reduce_on_plateau(
     without improvement the value is multiplied by `factor`, as in torch's `ReduceLROnPlateau`,
     beginning with the update that reports the last of them.
 
+    All devices must report one value: inside of `jax.shard_map`, the mean over them,
+    `value=jax.lax.pmean(value, axis_name)`. With values of its own, each has a learning rate of
+    its own, as a population wants it.
+
     Args:
       value: a number of at least 0, or a schedule; the reduction multiplies it.
       factor: what one reduction multiplies by, in (0, 1).

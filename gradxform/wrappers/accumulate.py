@@ -82,6 +82,8 @@ def accumulate(
     where its gradient is 0 / 0, and a window without any weight emits nothing. `emit=True` ends
     the window, as at the end of an epoch; the mean is over what is there. (Together with
     `weight=0.0` and any gradients it ends one whose last micro-batch has been given before.)
+    Inside of `jax.shard_map` both are the same on all devices that share parameters: with gradients
+    averaged over devices, the weight is their sum, `weight=jax.lax.psum(weight, axis_name)`.
 
     What is wrapped runs in the calls that emit and in no others; under `vmap`, when any member
     emits. Its counters and schedules count the updates emitted, and `hyperparams` reads what the

@@ -31,6 +31,8 @@ from ..core.numerics import Value
 from ..core.shards import AxisName, AxisNameRule, View
 from ..core.types import InitUpdate, Params, State, Updates, leaf_wise, update_wide, whole_arrays
 from .loss_scale import dynamic_loss_scale
+from .micro_parts import pair
+from .scalar_loss import scalar_loss
 from .skipping import require_not_inside
 
 GradFn = Callable[[Params], Updates]
@@ -118,7 +120,7 @@ def sam(
 
 
 def sam_value_and_grad(
-    fun: Callable[..., Any],
+    loss_fn: Callable[..., Any],
     rho: float | Array = 0.05,
     *,
     adaptive: bool = False,
@@ -133,12 +135,12 @@ def sam_value_and_grad(
         updates, state = tx.update(grads, state, params)
 
     Args:
-      fun: a function that returns a real scalar, or with `has_aux` a pair of it and anything.
+      loss_fn: a function that returns a real scalar, or with `has_aux` a pair of it and anything.
       rho: ρ, how far to climb; a number, or an array that may be traced.
       adaptive: whether to climb by ASAM.
       eta: as for `sam`.
       argnums: which arguments to differentiate by; several are taken together, with one norm.
-      has_aux: whether `fun` returns a pair.
+      has_aux: whether `loss_fn` returns a pair.
       axis_name: inside of `jax.shard_map`, the mesh axes that parameters are split over, or `()`;
         see `clip_by_global_norm`.
 
@@ -147,12 +149,24 @@ def sam_value_and_grad(
       with it, are those at the parameters themselves: statistics of a batch normalization are not
       those of the perturbed network. Gradients of complex parameters are conjugated, as
       transformations take them: along them the loss rises.
+
+    Raises:
+      ValueError: by the function, where `loss_fn` returns something else.
     """
     rho = check.Interval(low=0.0)("sam_value_and_grad", "rho", rho)
     eta = check.Interval(low=0.0)("sam_value_and_grad", "eta", eta)
     view = View(True, AxisNameRule()("sam_value_and_grad", "axis_name", axis_name), True)
-    first = jax.value_and_grad(fun, argnums, has_aux=has_aux)
-    second = jax.grad(fun, argnums, has_aux=has_aux)
+
+    def returned(*args: Any, **kwargs: Any) -> Any:
+        value = loss_fn(*args, **kwargs)
+        with check.calling("sam_value_and_grad(...)"):
+            if not has_aux:
+                return scalar_loss(value)
+            value, aux = pair(value, "(loss, aux)")
+            return scalar_loss(value), aux
+
+    first = jax.value_and_grad(returned, argnums, has_aux=has_aux)
+    second = jax.grad(returned, argnums, has_aux=has_aux)
     one = isinstance(argnums, int)
     chosen: tuple[int, ...] = (argnums,) if isinstance(argnums, int) else tuple(argnums)
 
