@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.tree_util import keystr, register_pytree_node_class, tree_flatten_with_path
 
 from . import check, numerics, tree
@@ -184,6 +185,8 @@ class _Comparison(NamedTuple):
             self._compare_leaves(expected, given, path, owner)
         elif isinstance(expected, Unknown) or (expected is None and not self.exact):
             pass  # a gradient may be missing where the parameter is not
+        elif isinstance(expected, optax.MaskedNode) and isinstance(given, optax.MaskedNode):
+            pass  # of as many as there are parameters, for each group of them
         else:
             here, there = _children(expected), _children(given)
             if hasattr(expected, "_fields") and type(expected) is not type(given):

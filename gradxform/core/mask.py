@@ -32,7 +32,9 @@ def mask_tree(call: str, mask: Any, params: Any, name: str = "mask") -> Any:
     if tree.stands_for_tree(params):
         return params
     given = mask
-    if _is_function(mask):
+    if isinstance(given, Selector):
+        mask = given(params)
+    elif _is_function(mask):
         mask = _in_bools(call, name, mask(params))
     if isinstance(given, Selector) and not any(jax.tree.leaves(mask)) and jax.tree.leaves(params):
         raise ValueError(

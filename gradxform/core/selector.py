@@ -41,13 +41,14 @@ class Selector(Displayed):
     def __call__(self, params: Any) -> Any:
         """A tree of bools with the structure of `params` (without a framework's boxes)."""
         bare = tree.unboxed(params)
-        chosen = [self.selects(path, leaf) for path, leaf in paths(bare)]
-        return jax.tree.unflatten(jax.tree.structure(bare), chosen)
+        leaves, structure = jax.tree.flatten(bare)
+        names = tree.of_structure(_names, structure, bare)
+        return jax.tree.unflatten(structure, list(map(self.selects, names, leaves)))
 
     def selects(self, path: str, leaf: Any) -> bool:
         """Whether a leaf is selected."""
         chosen = self.matches(path, leaf)
-        if check.is_traced(chosen) or not isinstance(chosen, bool | np.bool_):
+        if not isinstance(chosen, bool | np.bool_):
             raise TypeError(
                 f"`{self!r}`: whether `{path}` is selected must be a Python bool, the same in "
                 f"every step; got {check.brief(chosen)}. Decide by the path, the shape and the "
@@ -125,8 +126,14 @@ def paths(params: Any) -> Iterator[tuple[str, Any]]:
     The keys, attributes and indices on the way, with slashes between; the `value` that Flax's
     boxes add is left out.
     """
-    for path, leaf in tree_flatten_with_path(tree.unboxed(params))[0]:
-        yield keystr(path, simple=True, separator="/"), leaf
+    bare = tree.unboxed(params)
+    leaves, structure = jax.tree.flatten(bare)
+    yield from zip(tree.of_structure(_names, structure, bare), leaves, strict=True)
+
+
+def _names(bare: Any) -> tuple[str, ...]:
+    paths = [path for path, _ in tree_flatten_with_path(bare)[0]]
+    return tuple(keystr(path, simple=True, separator="/") for path in paths)
 
 
 # The combinations print as operators: `core.recipe` writes those that have a symbol so.

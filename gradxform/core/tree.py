@@ -243,7 +243,33 @@ def unboxed(tree: Any) -> Any:
     Flax wraps a parameter together with the names of its axes. A buffer of another shape must not
     carry them: `init` builds it from `unboxed(params)`.
     """
-    return jax.tree.map(_content, tree, is_leaf=_is_box)
+    leaves, structure = jax.tree.flatten(tree)
+    if of_structure(_has_boxes, structure, tree):
+        return jax.tree.map(_content, tree, is_leaf=_is_box)
+    return jax.tree.unflatten(structure, leaves)
+
+
+def of_structure(fact: Callable[[Any], Any], structure: Any, tree: Any) -> Any:
+    """`fact(tree)`, which must follow from the structure: computed once for equal ones.
+
+    A fact that looks at each leaf in Python is asked for again by each of many groups.
+    """
+    try:
+        if (known := _FACTS.get((fact, structure))) is not None:
+            return known
+    except (TypeError, ValueError):  # it holds something that has no hash, or does not compare
+        return fact(tree)
+    if len(_FACTS) >= _MOST_FACTS:
+        _FACTS.clear()
+    return _FACTS.setdefault((fact, structure), fact(tree))
+
+
+_FACTS: dict[Any, Any] = {}
+_MOST_FACTS = 256
+
+
+def _has_boxes(tree: Any) -> bool:
+    return any(map(_is_box, jax.tree.leaves(tree, is_leaf=_is_box)))
 
 
 def stands_for_tree(params: Any) -> bool:

@@ -77,12 +77,12 @@ def assign(masks: dict[str, Any], params: Params, has_default: bool) -> dict[str
         wanted = mask_tree("partition", mask, params, f"groups[{name!r}]")
         chosen[name] = jax.tree.map(lambda a, b: a and b, wanted, free)
         taken = not any(jax.tree.leaves(chosen[name])) and any(jax.tree.leaves(wanted))
-        check.require(
-            not taken,
-            f"group `{name}` has no parameter left: the groups before it select all of its "
-            "own. The first group that selects a parameter has it; put the narrower first. "
-            f"{_places(wanted)}",
-        )
+        if taken:  # the text takes as long as all else, so it is written when it is needed
+            raise check.Refusal(
+                f"group `{name}` has no parameter left: the groups before it select all of its "
+                "own. The first group that selects a parameter has it; put the narrower first. "
+                f"{_places(wanted)}"
+            )
         free = jax.tree.map(lambda a, b: a and not b, free, wanted)
     if has_default:
         chosen[DEFAULT] = free
