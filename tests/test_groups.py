@@ -8,6 +8,7 @@ import optax
 import pytest
 from flax import nnx
 from hypothesis import assume, given, settings, strategies as st
+from jax.tree_util import keystr
 from problems import assert_equal, gradients
 
 import gradxform as gx
@@ -262,3 +263,16 @@ def test_bad_groups_say_what_is_wrong():
     tx = gx.partition({"a": (select.all, adam)})
     with pytest.raises(ValueError, match="given a state of `b`, not of `a`"):
         tx.update(GRADS, gx.partition({"b": (select.all, adam)}).init(PARAMS), PARAMS)
+
+
+def test_paths_are_written_once_for_all_groups(monkeypatch):
+    params = {f"layer_{i}": jnp.ones(2) for i in range(7)}
+    groups = {name: (gx.select.path(name), gx.sgd(0.1)) for name in params}
+    tx, written = gx.partition(groups), []
+    monkeypatch.setattr(
+        "gradxform.core.selector.keystr",
+        lambda path, **kw: written.append(path) or keystr(path, **kw),
+    )
+    state = tx.init(params)
+    tx.update(params, state, params)
+    assert len(written) == len(params)

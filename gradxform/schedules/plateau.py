@@ -64,7 +64,7 @@ def reduce_on_plateau(
       atol: how much better counts, in units of the reading.
       cooldown: how many readings are ignored after a reduction.
       every: how many calls make one reading, which is their mean: the steps of an epoch where
-        each step reports its loss.
+        each step reports its loss. With a NaN among them it is NaN, no improvement.
       min_value: the reduced value is never below this. torch has a second floor, which ignores
         reductions by less than 1e-8 (`eps`).
 
