@@ -143,13 +143,15 @@ def test_arrays_with_one_element_or_none(xi):
 def test_numbers_whose_product_underflows_agree(dtype):
     tiny = float(jnp.finfo(dtype).tiny)
     g = jnp.array([tiny, -tiny, 0.0], dtype)
-    kept, _ = gx.cautious(gx.identity(), 0.0).update(g, ())
+    tx = gx.cautious(gx.identity(), 0.0)
+    kept, _ = tx.update(g, tx.init(g))
     np.testing.assert_allclose(np.asarray(kept, float), [1.5 * tiny, -1.5 * tiny, 0.0], rtol=1e-2)
 
 
 def test_what_is_not_a_number_stays_so():
     g = jnp.array([1.0, jnp.nan, 1.0])
-    kept, _ = gx.cautious(gx.identity()).update(g, ())
+    tx = gx.cautious(gx.identity())
+    kept, _ = tx.update(g, tx.init(g))
     assert jnp.isnan(kept[1])
     assert jnp.all(jnp.isfinite(kept[jnp.array([0, 2])]))
 

@@ -96,12 +96,16 @@ def test_zeros_stay_zeros(dtype: str, bound: float) -> None:
         assert_equal(updates, [jnp.zeros(2, dtype), jnp.zeros((), dtype)])
 
 
-def test_a_bound_set_to_zero_gives_zeros() -> None:
-    tx, params = gx.clip_by_global_norm(gx.tunable(1.0)), jnp.zeros(2)
-    state = gx.set_hyperparams(tx.init(params), max_norm=0.0)
-    for grads in ([0.0, 0.0], [3.0, 4.0]):
-        updates, _ = tx.update(jnp.asarray(grads), state, params)
-        assert_equal(updates, jnp.zeros(2))
+def test_a_bound_is_above_zero_and_one_that_falls_to_zero_gives_zeros() -> None:
+    tunable, params = gx.clip_by_global_norm(gx.tunable(1.0)), jnp.zeros(2)
+    with pytest.raises(ValueError, match=r"`max_norm` must be above 0; got 0\.0"):
+        gx.set_hyperparams(tunable.init(params), max_norm=0.0)
+    for bound in (gx.linear_schedule(1.0, 0.0, 1), lambda t: jnp.where(t < 1, 1.0, 0.0)):
+        tx = gx.clip_by_global_norm(bound)
+        _, state = tx.update(params, tx.init(params), params)
+        for grads in ([0.0, 0.0], [3.0, 4.0]):
+            updates, _ = tx.update(jnp.asarray(grads), state, params)
+            assert_equal(updates, jnp.zeros(2))
 
 
 def test_infinity_and_nan_in_the_global_norm() -> None:

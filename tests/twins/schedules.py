@@ -94,18 +94,18 @@ def cyclic(t, start, peak, steps, rise=0.5, mode="triangular", factor=None):
 
 
 def one_cycle(t, peak, steps, start=None, end=None, rise=0.3, shape="cosine", three_phase=False):
-    """Smith & Topin 2018, with the phases of torch's `OneCycleLR`."""
+    """Smith & Topin 2018: up in rise steps, and the last phase ends at steps."""
     start = peak / 25 if start is None else start
     end = start / 10000 if end is None else end
-    first = [(rise * steps - 1, start, peak)]
-    rest = [(2 * rise * steps - 2, peak, start), (steps - 1, start, end)]
-    return phases(t, first + (rest if three_phase else [(steps - 1, peak, end)]), shape)
+    first = [(rise * steps, start, peak)]
+    rest = [(2 * rise * steps, peak, start), (steps, start, end)]
+    return phases(t, first + (rest if three_phase else [(steps, peak, end)]), shape)
 
 
 def one_cycle_momentum(t, steps, high=0.95, low=0.85, rise=0.3, shape="cosine", three_phase=False):
-    first = [(rise * steps - 1, high, low)]
-    rest = [(2 * rise * steps - 2, low, high), (steps - 1, high, high)]
-    return phases(t, first + (rest if three_phase else [(steps - 1, low, high)]), shape)
+    first = [(rise * steps, high, low)]
+    rest = [(2 * rise * steps, low, high), (steps, high, high)]
+    return phases(t, first + (rest if three_phase else [(steps, low, high)]), shape)
 
 
 def phases(t, ends, shape):
@@ -154,6 +154,18 @@ def linear_half_life(t, start, end, steps):
 
 def scale_schedule(t, schedule, factor):
     return at(schedule, t) * at(factor, t)
+
+
+def delay_schedule(t, schedule, steps):
+    return at(schedule, max(t - steps, 0))
+
+
+def advance_schedule(t, schedule, steps):
+    return at(schedule, t + steps)
+
+
+def staircase(t, schedule, every):
+    return at(schedule, every * (t // every))
 
 
 def join_schedules(t, schedules, boundaries):
