@@ -27,6 +27,11 @@ from rows import (
 )
 from rows.row import Row, ScheduleRow
 
+import gradxform as gx
+
+# Every public name and what it stands for: what the `repr` of a value is evaluated with.
+PUBLIC = {name: getattr(gx, name) for name in gx.__all__}
+
 CATALOG: tuple[Row, ...] = (
     *foundation.ROWS,
     *adam_family.ROWS,

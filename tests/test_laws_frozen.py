@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from catalog import CATALOG, SCHEDULES
+from catalog import CATALOG, PUBLIC, SCHEDULES
 from problems import assert_equal, at, gradients, small
 
 import gradxform as gx
@@ -205,4 +205,4 @@ def test_a_deep_nest_prints_and_compares_in_a_moment() -> None:
     assert one == other
     assert hash(one) == hash(other)
     assert one != nest()
-    assert eval(repr(one), vars(gx)) == one
+    assert eval(repr(one), PUBLIC) == one

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from catalog import Row
+from catalog import PUBLIC, Row
 from jax.tree_util import DictKey, GetAttrKey
 from problems import (
     FLOATS,
@@ -120,7 +120,7 @@ def test_each_buffer_may_have_a_dtype_of_its_own(row: Row) -> None:
     )
     assert types(after) == types(state)
     again = pickle.loads(pickle.dumps(tx))
-    assert tx == again == eval(repr(tx), {**vars(functions_of_rows), **vars(gx), "np": np})
+    assert tx == again == eval(repr(tx), {**vars(functions_of_rows), **PUBLIC, "np": np})
     assert hash(tx) == hash(again)
     with pytest.raises(ValueError, match="there is no buffer `velocity`.*Known are: .*" + names[0]):
         row.build(state_dtype={"velocity": "bfloat16"})

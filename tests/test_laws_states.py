@@ -20,6 +20,7 @@ from problems import assert_equal, every_row, normal, types
 import gradxform as gx
 from gradxform import select
 from gradxform.core import check
+from gradxform.core.factory import Signature
 from gradxform.core.hyperparams import ScalarRule
 
 PARAMS = {"kernel": normal((4, 3)), "bias": normal((3,), seed=1), "scale": normal((), seed=2)}
@@ -29,7 +30,7 @@ GRADS = jax.tree.map(jnp.ones_like, PARAMS)
 def changes(row):
     """The row with one argument changed as far as its rule allows, by a name for the change."""
     tx = row.build()
-    rules = gx.core.factory.Signature(row.factory.__wrapped__).rules
+    rules = Signature(row.factory.__wrapped__).rules
     for name, value in tx.recipe.arguments.items():
         rule = rules[name]
         inner = rule.rule if isinstance(rule, check.Optional) else rule

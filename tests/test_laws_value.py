@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from catalog import CATALOG, Row
+from catalog import CATALOG, PUBLIC, Row
 from problems import STRUCTURAL, assert_equal, at, every_row, follow, gradients, rows, small
 from rows import row as functions_of_rows
 
@@ -21,7 +21,7 @@ import gradxform as gx
 
 pytestmark = pytest.mark.usefixtures("strict_dtypes")
 
-NAMES = {**vars(functions_of_rows), **vars(gx), "np": np}
+NAMES = {**vars(functions_of_rows), **PUBLIC, "np": np}
 
 
 def biases(params: Any) -> Any:

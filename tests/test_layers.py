@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from catalog import CATALOG, FUNCTIONS, SCHEDULES
+from catalog import CATALOG, FUNCTIONS, PUBLIC, SCHEDULES
 
 import gradxform as gx
+from gradxform.core import public
+from gradxform.core.hyperparams import Feedback
+from gradxform.core.recipe import written
 from gradxform.core.schedule import StepFunction
 
 ROOT = Path(__file__).parent.parent
@@ -143,7 +146,7 @@ def factories(result: type) -> set[str]:
     """The public functions whose signature says that they return this type."""
     return {
         name
-        for name, value in vars(gx).items()
+        for name, value in PUBLIC.items()
         if inspect.isfunction(value) and inspect.signature(value).return_annotation is result
     }
 
@@ -152,36 +155,118 @@ def test_the_catalog_is_what_is_public() -> None:
     assert factories(gx.GradientTransformation) == {row.name for row in CATALOG}
     assert factories(StepFunction) == {row.name for row in SCHEDULES}
     listed = {row.name for row in (*CATALOG, *SCHEDULES)} | {*FUNCTIONS}
-    functions = {name for name, x in vars(gx).items() if inspect.isfunction(x) and name[0] != "_"}
+    functions = {name for name, x in PUBLIC.items() if inspect.isfunction(x)}
     assert functions <= listed
     assert {name for name in FUNCTIONS if "." not in name} <= functions
 
 
-def test_public_names_are_exported_for_type_checkers() -> None:
-    tree = ast.parse((PACKAGE / "__init__.py").read_text())
-    aliases = [a for node in tree.body if isinstance(node, ast.ImportFrom) for a in node.names]
-    assert [a.name for a in aliases if a.asname is None and a.name != "annotations"] == []
-    names = {a.asname for a in aliases}
-    assert len(names) == len(aliases)
-    assert {name for name in vars(gx) if not name.startswith("_")} - names <= {
-        *FOLDERS,
-        *(path.stem for path in PACKAGE.glob("*.py")),
+def test_type_checkers_see_the_public_names_where_they_are_imported_from() -> None:
+    nodes = ast.walk(ast.parse((PACKAGE / "__init__.py").read_text()))
+    imported = [
+        (alias, node.module)
+        for node in nodes
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if not str(alias.asname).startswith("_")
+    ]
+    assert [alias.name for alias, _ in imported if alias.asname != alias.name] == []
+    assert {alias.name: module for alias, module in imported} == public.NAMES
+    assert len(imported) == len(public.NAMES)
+    assert gx.__all__ == [*public.NAMES]
+    assert {name for name in dir(gx) if not name.startswith("__")} == {*gx.__all__}
+
+
+def test_the_table_holds_every_factory_of_the_package() -> None:
+    parts = (gx.GradientTransformation, StepFunction, gx.Selector, Feedback, gx.Length)
+    made = {
+        written(value)
+        for path in MODULES
+        for value in vars(importlib.import_module(name_of(path))).values()
+        if inspect.isfunction(value) and "__signature__" in vars(value)
+        if inspect.signature(value).return_annotation in parts
     }
+    assert {*public.FACTORIES} == made
+    for name in public.FACTORIES:
+        assert public.factory_name(public.factory(name)) == name
 
 
-def test_importing_the_package_imports_nothing_but_what_it_depends_on() -> None:
-    program = (
-        "import sys, jax, numpy, optax\n"
-        "before = set(sys.modules)\n"
-        "import gradxform\n"
-        "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"
-    )
+def test_one_module_imports_by_name() -> None:
+    """What stands below finds what stands above in one place, by the names of its table."""
+
+    def names(path: Path) -> set[str]:
+        nodes = [*ast.walk(ast.parse(path.read_text()))]
+        used = {node.id for node in nodes if isinstance(node, ast.Name)}
+        return used | {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+
+    by_name = {"import_module", "__import__", "exec", "eval", "run_module"}
+    found = {name_of(path) for path in MODULES if by_name & names(path)}
+    assert found == {"gradxform.core.public"}
+
+
+def imported_by(program: str) -> set[str]:
+    """The modules that a program in a process of its own imports beside JAX, NumPy and Optax."""
+    told = f"""
+import sys, jax, numpy, optax, json, pickle
+before = {{*sys.modules}}
+{program}
+print(*sorted({{*sys.modules}} - before))
+"""
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+        [sys.executable, "-c", told], capture_output=True, text=True, check=False, cwd=ROOT
     )
-    new = set(done.stdout.split()) - set(sys.stdlib_module_names)
-    assert new <= {"gradxform", "jax", "numpy", "optax"}
-    assert "gradxform" in new
+    assert done.returncode == 0, done.stderr
+    return {*done.stdout.split()}
+
+
+def own(modules: set[str]) -> set[str]:
+    return {name for name in modules if name.partition(".")[0] == "gradxform"}
+
+
+def folders(modules: set[str]) -> set[str]:
+    return {name.split(".")[1] for name in modules if name.startswith("gradxform.")}
+
+
+def test_importing_the_package_imports_what_every_optimizer_is_made_with() -> None:
+    found = imported_by("import gradxform")
+    assert folders(found) == {"core"}
+    assert len(own(found)) <= 40
+    others = {name.partition(".")[0] for name in found} - {"gradxform", "jax", "numpy", "optax"}
+    assert others <= {"fractions"}, "of the standard library; nothing else is a dependency"
+
+
+def test_an_optimizer_imports_what_it_is_made_of() -> None:
+    found = imported_by("import gradxform; gradxform.adamw(1e-3)")
+    assert folders(found) == {"core", "transforms", "wrappers", "optimizers"}
+    assert "gradxform.transforms.adam" in found
+    assert "gradxform.transforms.mars" not in found
+    assert len(own(found)) <= 60
+
+
+def test_what_needs_much_is_imported_when_asked_for() -> None:
+    names = "compare", "tune", "plot_run", "plot_schedule", "diagnose", "to_html"
+    asked = ", ".join(f"gradxform.{name}" for name in names)
+    found = imported_by(f"import gradxform; {asked}")
+    assert {"comparison", "inspection"} <= folders(found)
+    heavy = {"matplotlib", "rich", "jinja2", "msgspec", "optuna", "scipy", "sklearn", "yaml"}
+    assert not heavy & {name.partition(".")[0] for name in found}
+    assert "gradxform.comparison.command" not in found
+
+
+def test_an_unknown_name_in_a_configuration_imports_nothing() -> None:
+    asked = """
+import gradxform
+gradxform.from_config
+read = {{*sys.modules}}
+for name in ("no_factory", "compare", "os.system", "core.select", "select.compile"):
+    try:
+        gradxform.from_config({{"version": 1, "transformation": {{f"{{name}}()": {{}}}}}})
+    except ValueError as error:
+        assert f"no `{{name}}`" in str(error), error
+    else:
+        raise AssertionError(name)
+assert not [name for name in {{*sys.modules}} - read if name.startswith("gradxform")]
+""".replace("{{", "{").replace("}}", "}")
+    assert folders(imported_by(asked)) == {"core", "inspection"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

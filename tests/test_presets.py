@@ -5,6 +5,7 @@ import inspect
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from catalog import PUBLIC
 
 import gradxform as gx
 from gradxform import presets, select
@@ -63,9 +64,8 @@ def test_nothing_is_found_on_a_preset(name, batch_size):
 @every_preset
 def test_a_preset_prints_as_a_chain_that_makes_it_again(name):
     tx = made(name)
-    names = {n: x for n, x in vars(gx).items() if not n.startswith("_")}
     assert repr(tx).startswith("chain(")
-    assert eval(repr(tx), {**names, "np": np, "select": select}) == tx
+    assert eval(repr(tx), {**PUBLIC, "np": np, "select": select}) == tx
     assert gx.from_config(gx.to_config(tx)) == tx
 
 

@@ -23,13 +23,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import optax
 import pytest
+from catalog import PUBLIC
 from flax.training.train_state import TrainState
 
 import gradxform as gx
 
 ROOT = Path(__file__).parent.parent
 COMMAND = "-m pdoc -d google -t tests/reference --no-show-source --no-search -o reference gradxform"
-PUBLIC = {name: getattr(gx, name) for name in gx.__all__}
 SECTION = re.compile(r"^(?:Args|Attributes|References|Raises|Returns):\n(?:[ ]+.*\n?|\n)*", re.M)
 CODE = re.compile(r"(?:^\n|\A)((?:^ {4}.*\n|^\n(?= {4}))+)", re.M)
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from catalog import SCHEDULES
+from catalog import PUBLIC, SCHEDULES
 
 import gradxform as gx
 
@@ -33,7 +33,7 @@ def test_it_prints_as_its_call_and_equals_what_that_builds(row):
     one, other = row.build(), row.build()
     assert one == other
     assert hash(one) == hash(other)
-    assert eval(repr(one), vars(gx)) == one
+    assert eval(repr(one), PUBLIC) == one
     assert pickle.loads(pickle.dumps(one)) == one
     first = next(iter(row.arguments))
     if isinstance(row.arguments[first], float):
@@ -196,7 +196,7 @@ def test_lengths_in_any_unit(row, size):
     unit = gx.epochs if size == 10 else gx.fraction
     other = row.build(**jax.tree.map(lambda x: unit(x / size, size), with_lengths(row)))
     assert other != row.build()
-    assert eval(repr(other), vars(gx)) == other == pickle.loads(pickle.dumps(other))
+    assert eval(repr(other), PUBLIC) == other == pickle.loads(pickle.dumps(other))
     assert hash(other) == hash(pickle.loads(pickle.dumps(other)))
     tx = gx.sgd(other)
     assert gx.from_config(json.loads(json.dumps(gx.to_config(tx)))) == tx

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from catalog import PUBLIC
 from flax import nnx
 from hypothesis import given, settings, strategies as st
 
@@ -90,7 +91,7 @@ def test_combinations_are_those_of_sets(a, b):
 @settings(deadline=None, derandomize=True)
 @given(SELECTORS)
 def test_a_selector_is_a_value(selector):
-    for again in (eval(repr(selector), vars(gx)), pickle.loads(pickle.dumps(selector))):
+    for again in (eval(repr(selector), PUBLIC), pickle.loads(pickle.dumps(selector))):
         assert again == selector
         assert hash(again) == hash(selector)
         assert repr(again) == repr(selector)
@@ -98,7 +99,7 @@ def test_a_selector_is_a_value(selector):
 
 def test_a_selector_prints_as_it_is_written():
     text = "select.path('a/.*') & ~(select.ndim(1) | select.dtype('bfloat16'))"
-    assert repr(eval(text, vars(gx))) == text
+    assert repr(eval(text, PUBLIC)) == text
     assert repr(~(~select.all)) == "select.all"
     assert repr((select.ndim(1) | select.ndim(2)) | select.ndim(3)) == (
         "select.ndim(1) | select.ndim(2) | select.ndim(3)"

@@ -13,6 +13,7 @@ from comparisons import line_task, squared_error
 
 import gradxform as gx
 from gradxform.comparison import samplers
+from gradxform.comparison.candidate import as_candidates
 from gradxform.comparison.samplers import METHODS
 from gradxform.comparison.scheduled import Scheduled
 from gradxform.comparison.tune import Search
@@ -181,7 +182,7 @@ def test_what_diverges_is_last_and_an_end_is_marked(found: gx.Tuning) -> None:
 
 def test_the_plan_says_the_space_and_the_budget() -> None:
     plan = Search(
-        line_task(), gx.comparison.candidate.as_candidates({"adam": gx.adam, "b": gx.adam}),
+        line_task(), as_candidates({"adam": gx.adam, "b": gx.adam}),
         {"learning_rate": gx.Range(1e-3, 1.0), "warmup": [0.0, 0.1]},
         steps=1000, budget=12, batch_size=4, seeds=1, search="halving", memory_limit=None,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..core.extra import require_extra
-from ..core.recipe import FACTORIES
+from ..core.public import FACTORIES
 from ..core.words import printable
 from ..inspection.drawing import STYLES
 from . import panels, statistics

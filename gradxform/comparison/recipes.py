@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 import optax
 
-from ..core.recipe import FACTORIES
+from ..core import public
 from ..core.words import printable
 from ..inspection.config import from_config, to_config
 from ..inspection.config_reader import Functions
@@ -77,7 +77,7 @@ def recipe_record(result: CandidateResult, steps: int) -> dict[str, Any]:
     text, factory, config = recipe_text(made), None, None
     if isinstance(made, optax.GradientTransformation):
         config = _config(made)
-    elif FACTORIES.get(text) is made:
+    elif public.factory_name(made) == text:
         factory = text
     chosen = chosen_transformation(result, steps)
     return {
@@ -99,11 +99,11 @@ def read_recipe(
       grid: the values that were tried, by the names that a function must take.
       functions: functions and factories that are not of this library, by name.
     """
-    known = {**FACTORIES, **(functions or {})}
     try:
         if record["config"] is not None:
             return from_config(record["config"], functions=functions)
-        made = known.get(record["factory"] or record["recipe"])
+        name = record["factory"] or record["recipe"]
+        made = (functions or {}).get(name) or public.factory(name)
         if made is not None:
             return Candidate(record["recipe"], made, grid).transformation
     except (TypeError, ValueError):

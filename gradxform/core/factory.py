@@ -19,7 +19,7 @@ import optax
 from . import buffers, check, hyperparams, meant
 from .annotations import annotations_of
 from .block import Block, block_of, is_transformation
-from .recipe import Recipe, Shown, frozen, register
+from .recipe import Recipe, Shown, frozen
 from .types import GradientTransformation, Init, InitUpdate, Update, inside
 from .unknown import unknown_argument
 
@@ -145,7 +145,6 @@ def optimizer(factory: Callable[P, GradientTransformation]) -> Callable[P, Gradi
         return GradientTransformation(Init(recipe, inner.init.function, parts), update)
 
     build.__signature__ = signature.shown(GradientTransformation)  # type: ignore[attr-defined]
-    register(build)
     return build
 
 
@@ -181,7 +180,6 @@ def transformation(
 
     hyperparams.remember(signature.rules)
     build.__signature__ = signature.shown(GradientTransformation)  # type: ignore[attr-defined]
-    register(build)
     return build
 
 

@@ -9,7 +9,6 @@ import jax
 from . import check
 from .factory import Signature
 from .hyperparams import Feedback
-from .recipe import register
 
 P = ParamSpec("P")
 
@@ -34,5 +33,4 @@ def feedback(factory: Callable[P, Functions]) -> Callable[P, Feedback]:
         return Feedback(signature.record(build, bound), init, observe, value)
 
     build.__signature__ = signature.shown(Feedback)  # type: ignore[attr-defined]
-    register(build)
     return build

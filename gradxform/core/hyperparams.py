@@ -23,7 +23,8 @@ import numpy as np
 
 from . import check, numerics
 from .display import Displayed
-from .recipe import FACTORIES, Recipe, rebuild, render, value_key, written
+from .public import factory_name, import_factories
+from .recipe import Recipe, rebuild, render, value_key
 
 
 class HyperparamsState(NamedTuple):
@@ -160,10 +161,10 @@ class ScalarRule:
         """The number as a float, the rest as it is."""
         if isinstance(value, Tunable):
             return Tunable(self.interval(call, name, value.value))
-        if callable(value) and value in FACTORIES.values():
+        if factory := factory_name(value):
             made = "a schedule" if name == "learning_rate" else "a value"
-            hint = f"Call the factory first: `{written(value)}(...)` makes {made}."
-            raise TypeError(f"`{call}({name}={written(value)})`: `{name}` is a factory. {hint}")
+            hint = f"Call the factory first: `{factory}(...)` makes {made}."
+            raise TypeError(f"`{call}({name}={factory})`: `{name}` is a factory. {hint}")
         if callable(value) or isinstance(value, Feedback):
             return value
         try:
@@ -225,7 +226,9 @@ def require_in_range(call: str, name: str, state: type, value: Any) -> None:
     """
     if check.is_traced(value):
         return
-    rules = _RULES.get((state, name)) or _RULES.get(name, [])
+    if not (rules := _RULES.get((state, name))):
+        import_factories()  # so that the answer is the same whatever was imported before
+        rules = _RULES.get(name, [])
     refusals = []
     for rule in rules:
         try:

@@ -22,7 +22,7 @@ from . import check
 from .check import LONGEST
 from .display import Displayed
 from .factory import Signature
-from .recipe import Recipe, rebuild, register, render
+from .recipe import Recipe, rebuild, render
 
 P = ParamSpec("P")
 
@@ -249,7 +249,6 @@ def _length(factory: Callable[P, Fraction]) -> Callable[P, Any]:
         return Length(signature.record(build, bound), exact)
 
     build.__signature__ = signature.shown(Length)  # type: ignore[attr-defined]
-    register(build)
     return build
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import optax
 
 from . import check, tree
-from .recipe import FACTORIES, Recipe, written
+from .public import factory_name
+from .recipe import Recipe
 
 
 def instead_of_transformation(given: Any) -> str:
@@ -23,7 +24,7 @@ def instead_of_transformation(given: Any) -> str:
     if hasattr(given, "gradient_transformation"):  # optax.MultiSteps
         return "Pass its `.gradient_transformation()`, or use `accumulate(tx, every)`."
     if callable(given) and not isinstance(getattr(given, "recipe", None), Recipe):
-        name = written(given) if given in FACTORIES.values() else ""
+        name = factory_name(given)
         known = f"Call the factory first: `{name}(...)`."
         return known if name else "Call the factory first, if it is one."
     if callable(given) and not hasattr(given, "matches"):

@@ -17,15 +17,6 @@ from . import check
 
 _WIDTH = 88
 
-# Every factory of this package by the name that `repr` writes.
-FACTORIES: dict[str, Callable[..., Any]] = {}
-
-
-def register(build: Callable[..., Any]) -> None:
-    """Let a factory of this package be found by name; those of its users are theirs."""
-    if build.__module__.partition(".")[0] == __name__.partition(".")[0]:
-        FACTORIES[written(build)] = build
-
 
 def written(factory: Callable[..., Any]) -> str:
     """A factory as `repr` writes it."""

@@ -16,7 +16,7 @@ from .display import Displayed
 from .factory import Signature
 from .hyperparams import Feedback, Tunable
 from .lengths import START, Place
-from .recipe import Recipe, rebuild, register, render
+from .recipe import Recipe, rebuild, render
 
 P = ParamSpec("P")
 
@@ -158,7 +158,6 @@ def schedule(factory: Callable[P, Callable[[jax.Array], Any]]) -> Callable[P, St
         return StepFunction(signature.record(build, bound), begin)
 
     build.__signature__ = signature.shown(StepFunction)  # type: ignore[attr-defined]
-    register(build)
     return build
 
 

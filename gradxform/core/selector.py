@@ -15,7 +15,7 @@ from jax.tree_util import keystr, tree_flatten_with_path
 from . import check, tree
 from .display import Displayed
 from .factory import Signature
-from .recipe import Recipe, rebuild, register, render
+from .recipe import Recipe, rebuild, render
 
 P = ParamSpec("P")
 
@@ -116,7 +116,6 @@ def _named(
 
     build.__signature__ = signature.shown(Selector)  # type: ignore[attr-defined]
     build.written, build.is_constant = name, is_constant  # type: ignore[attr-defined]
-    register(build)
     return build
 
 

@@ -3,19 +3,17 @@
 The table of what others call them, `coming_over`, is read when the first one is asked for.
 """
 
-import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NoReturn
 
 from . import check
 
 
-def refuse_name(name: str) -> NoReturn:
-    """Raise the `AttributeError` of a public name that the package does not have."""
+def refuse_name(name: str, known: Collection[str]) -> NoReturn:
+    """Raise the `AttributeError` of a name that is none of the public ones."""
     from .coming_over import missing
 
-    package = sys.modules[__name__.partition(".")[0]]
-    raise AttributeError(missing(name, package.__all__), name=name)
+    raise AttributeError(missing(name, known), name=name)
 
 
 def unknown_argument(call: str, name: str, known: Iterable[str]) -> str:

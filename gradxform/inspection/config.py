@@ -8,7 +8,7 @@
 A call is written as a dict with one key, the name of the factory and `()`, and the arguments under
 it, defaults included, so that a default that changes in a later version changes nothing:
 
-    version: 2
+    version: 1
     transformation:
       adamw():
         learning_rate: {cosine_decay(): {value: 0.001, steps: 1000, end: 0.0, ...}}
@@ -29,10 +29,9 @@ from typing import Any
 import optax
 
 from ..core import check
-from ..core.recipe import FACTORIES
+from ..core.public import FACTORIES
 from ..core.types import require_transformation
-from .config_reader import Functions, Reader
-from .config_versions import VERSION, upgraded
+from .config_reader import VERSION, Functions, Reader, described
 from .config_writer import Writer, difference, functions_of
 from .plain_data import require_plain
 
@@ -86,8 +85,8 @@ def from_config(
     """The transformation that a configuration describes.
 
     Args:
-      data: what `to_config` returned, also of an older version, or the like written by hand, where
-        arguments with defaults may be left out.
+      data: what `to_config` returned, or the like written by hand, where arguments with defaults
+        may be left out.
       functions: by name, the functions and the factories that are not of this library.
 
     Returns:
@@ -104,5 +103,4 @@ def from_config(
     """
     with check.calling("from_config(...)"):
         require_plain(data)
-    data = upgraded(data)
-    return Reader(functions or {}).transformation(data["transformation"], "transformation")
+    return Reader(functions or {}).transformation(described(data), "transformation")

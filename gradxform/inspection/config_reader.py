@@ -15,16 +15,49 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ..core import check
+from ..core import check, public
 from ..core.hyperparams import tunable
-from ..core.recipe import FACTORIES, Recipe
+from ..core.recipe import Recipe
 from ..core.words import word
 from .plain_data import is_container, joined
+
+VERSION = 1  # of the format of configurations
 
 Functions = Mapping[str, Callable[..., Any]]
 
 # Numbers that YAML 1.2 and JSON read as numbers, and YAML 1.1 (PyYAML) as text: `1e-3`.
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+
+
+def described(data: Any) -> Any:
+    """What a configuration holds beside its version, of which this library knows one."""
+    if not isinstance(data, Mapping):
+        hint = ""
+        if hasattr(data, "to_dict"):  # as `ml_collections.ConfigDict` has
+            hint = " Pass `data.to_dict()`."
+        raise ValueError(
+            "`from_config(...)`: a configuration is a dict with `version` and `transformation`; "
+            f"got {check.brief(data)}.{hint}"
+        )
+    unknown = sorted({*map(word, data)} - {"version", "transformation"})
+    missing = [name for name in ("version", "transformation") if name not in data]
+    if unknown or missing:
+        raise ValueError(
+            "`from_config(...)`: a configuration has the keys `version` and `transformation`; "
+            f"missing: {', '.join(missing) or 'none'}; unknown: {_listed(unknown) or 'none'}."
+        )
+    version = data["version"]
+    if type(version) is not int or version != VERSION:
+        raise ValueError(
+            f"`from_config(...)`: the configuration has version {check.brief(version)}, and this "
+            f"library reads version {VERSION}. Read it with the gradxform that wrote it."
+        )
+    return data["transformation"]
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return f"{', '.join(names[:8])}{more}"
 
 
 class Reader:
@@ -61,9 +94,9 @@ class Reader:
             return self._function(data, place)
         if name == "number":
             return self._guarded(place, float, data)
-        factory = self.functions.get(name) or FACTORIES.get(name)
+        factory = self.functions.get(name) or public.factory(name)
         if factory is None and name not in ("tunable", "array", "ordered"):
-            known = [*FACTORIES, *self.functions]
+            known = [*public.FACTORIES, *self.functions]
             own = f"functions={{{word(name)!r}: {word(name)}}}"
             raise failure(
                 "from_config",

@@ -13,7 +13,8 @@ import optax
 
 from ..core import check
 from ..core.hyperparams import Tunable
-from ..core.recipe import FACTORIES, Recipe, value_key, written
+from ..core.public import factory_name
+from ..core.recipe import Recipe, value_key, written
 from .config_reader import failure
 
 
@@ -114,7 +115,7 @@ def _functions(value: Any) -> Iterator[Any]:
     """The plain functions among the arguments, and the factories that are not of this library."""
     recipe = getattr(value, "recipe", None)
     if isinstance(recipe, Recipe):
-        if FACTORIES.get(written(recipe.factory)) is not recipe.factory:
+        if not factory_name(recipe.factory):
             yield recipe.factory
         for argument in recipe.arguments.values():
             yield from _functions(argument)

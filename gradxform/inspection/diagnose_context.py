@@ -13,8 +13,9 @@ from jax.tree_util import keystr, tree_flatten_with_path
 
 from ..core import check, tree
 from ..core.hyperparams import Feedback, Tunable
+from ..core.public import factory_name
 from ..core.random_keys import seeds_drawn
-from ..core.recipe import FACTORIES, render, written
+from ..core.recipe import render
 from ..core.selector import paths
 from ..core.types import Params
 from .block_kinds import DECAYS
@@ -288,9 +289,7 @@ def curve_of(value: Any, steps: int) -> Curve | None:
 
 def name_of(tx: Any) -> str:
     """The name of the factory of this library that built a transformation; else ""."""
-    factory = factory_of(tx)
-    name = written(factory) if factory is not None else ""
-    return name if FACTORIES.get(name) is factory and factory is not None else ""
+    return factory_name(factory_of(tx))
 
 
 def call_text(tx: Any, most: int = 70) -> str:

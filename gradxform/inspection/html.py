@@ -13,7 +13,7 @@ from typing import Any
 import optax
 
 from ..core import check
-from ..core.display import Displayed, as_html
+from ..core.display import Displayed
 from ..core.hyperparams import Feedback, Tunable
 from ..core.lengths import Length
 from ..core.recipe import Recipe, written
@@ -43,7 +43,6 @@ white-space:normal!important;max-width:none!important}
 @media(max-width:30em){.gradxform td{padding:.05em .25em}}"""
 
 
-@as_html.register
 def to_html(value: Displayed) -> str:
     """A transformation, schedule, selector or feedback as HTML, as notebooks show it.
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..core.check import LONGEST
 from ..core.hyperparams import Feedback
 from ..core.lengths import Length, Period
-from ..core.recipe import FACTORIES, written
+from ..core.public import factory_name
 from ..core.schedule import StepFunction
 from .curves import CHUNK, Evaluate, evaluator
 
@@ -125,10 +125,9 @@ def call_of(value: Any) -> tuple[str, dict[str, Any]]:
     recipe = getattr(value, "recipe", None)
     if not isinstance(value, StepFunction | Feedback) or recipe is None:
         return "", {}
-    name = written(recipe.factory)
     in_steps = value.in_steps if isinstance(value, StepFunction) else {}
-    is_ours = FACTORIES.get(name) is recipe.factory
-    return (name, {**recipe.arguments, **in_steps}) if is_ours else ("", {})
+    name = factory_name(recipe.factory)
+    return (name, {**recipe.arguments, **in_steps}) if name else ("", {})
 
 
 def schedules_in(value: Any) -> list[StepFunction]:
