@@ -19,7 +19,7 @@ A dict in which the order counts, as the groups of `partition`, is written as a 
 `{ordered(): [[name, ...], ...]}`, since YAML sorts the keys of a dict; by hand a dict will do.
 
 Reading one calls the factories of this library that it names, and those that the caller passes. It
-imports nothing.
+imports nothing but the modules of this library in which those are.
 """
 
 import fnmatch
@@ -94,9 +94,10 @@ def from_config(
 
     A number may also be the text of one with an exponent, such as "1e-3": PyYAML reads `1e-3` so.
 
-    The data may come from anyone: it is read without importing or running what it names, at most
-    100 containers deep and 200,000 values large. One thing is not bounded: the time that a
-    regular expression of `select.path` takes, which grows by itself in some, such as `(a+)+b`.
+    The data may come from anyone: it is read without importing or running anything else that it
+    names, at most 100 containers deep and 200,000 values large. One thing is not bounded: the time
+    that a regular expression of `select.path` takes, which grows by itself in some, such as
+    `(a+)+b`.
 
     Raises:
       ValueError: something in it is wrong; with its place in the data.

@@ -1,7 +1,8 @@
 """From plain data to transformations.
 
 The data may come from anyone. It is bounded before it is read (`plain_data`), nothing is imported
-by name, and whatever a factory answers to its arguments is one error with the place.
+by name but this library's own factories, and whatever a factory answers to its arguments is one
+error with the place.
 """
 
 import inspect
