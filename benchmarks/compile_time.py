@@ -23,7 +23,11 @@ from processes import CONTENDERS, Worker, summary
 
 STAGES = ("trace", "lower", "compile")
 DEFAULTS = "gradxform,optax"
-IMPORTS = {"optax": "import optax", "gradxform": "import gradxform"}
+IMPORTS = {
+    "optax": "import optax",
+    "gradxform": "import gradxform",
+    "optimizer": "import gradxform; gradxform.adamw",  # which is imported when it is asked for
+}
 
 
 def compare(tree: str, optimizer: str, options: argparse.Namespace) -> list[dict[str, Any]]:
