@@ -289,3 +289,17 @@ def test_a_tunable_restored_as_numpy_widens_nothing() -> None:
         state = tx.init(params)
         restored = jax.tree.map(np.asarray, state)
         assert_equal(tx.update(params, restored, params), tx.update(params, state, params))
+
+
+def test_a_known_number_is_checked_and_set_in_a_traced_function() -> None:
+    tx, params = gx.sgd(0.1, momentum=gx.tunable(0.9)), small()
+
+    def started(value: Any) -> Any:
+        return gx.set_hyperparams(tx.init(params), momentum=value)
+
+    for value in (0.5, np.float32(0.5), jnp.float32(0.5)):
+        assert (
+            float(gx.hyperparams(jax.jit(lambda value=value: started(value))())["momentum"]) == 0.5
+        )
+    with pytest.raises(ValueError, match="momentum"):
+        jax.eval_shape(lambda: started(1.5))

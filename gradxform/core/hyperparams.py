@@ -229,11 +229,13 @@ def require_in_range(call: str, name: str, state: type, value: Any) -> None:
     if not (rules := _RULES.get((state, name))):
         import_factories()  # so that the answer is the same whatever was imported before
         rules = _RULES.get(name, [])
+    with jax.ensure_compile_time_eval():  # also where the call stands in a traced function
+        bounds = float(jnp.min(value)), float(jnp.max(value))
     refusals = []
     for rule in rules:
         try:
-            for bound in (jnp.min(value), jnp.max(value)):
-                (rule.ends or rule.interval)(call, name, float(bound))
+            for bound in bounds:
+                (rule.ends or rule.interval)(call, name, bound)
             return
         except ValueError as error:
             refusals.append(error)
