@@ -67,10 +67,13 @@ def filled_like(x: jax.Array, value: Any) -> jax.Array:
     """An array like `x`, in shape, dtype and sharding, that holds `value` everywhere.
 
     Computed from `x`, because only a computed result follows its sharding under `jit` in both of
-    JAX's sharding modes. (A selection between two numbers would do until JAX 0.12, which forgets
-    the sharding of the condition.) The compiled program does not read `x`.
+    JAX's sharding modes; from JAX 0.12 on a selection forgets the Explicit sharding of its
+    condition, which `mesh.like` gives back. The compiled program does not read `x`. With a
+    condition that folds earlier, such as `(x != x) & False`, a loop that starts from two of these
+    copies one.
     """
-    return jnp.where((x != x) & False, x, jnp.asarray(value, x.dtype))
+    value = jnp.asarray(value, x.dtype)
+    return mesh.like(jnp.where(x == x, value, value), x)
 
 
 def ema(average: Value, value: Value, decay: Value) -> Value:

@@ -200,8 +200,10 @@ def rate(learning_rate: Value, t: Array, b1: Value, b2: Value, *, bias_correctio
 
 
 def limited(estimate: Array, d: Array, growth_rate: Value | None) -> Array:
-    """An estimate, or the largest distance that may follow d."""
-    return estimate if growth_rate is None else jnp.minimum(estimate, growth_rate * d)
+    """An estimate, or the largest distance that may follow d, as an array of its own."""
+    if growth_rate is None:
+        return jnp.array(estimate, copy=True)
+    return jnp.minimum(estimate, growth_rate * d)
 
 
 def decayed(
