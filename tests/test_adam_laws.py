@@ -143,6 +143,16 @@ def test_adadeltas_first_step_is_made_of_eps():
     assert first[2] == pytest.approx(np.sqrt(1e-6 / 0.1), rel=1e-4)
 
 
+@pytest.mark.parametrize("size", [1e16, 1e17, 1e18, 1e19])
+def test_adadeltas_steps_do_not_depend_on_the_size_of_large_gradients(size):
+    """Up to where the squares end; one gradient beyond leaves a coordinate at rest, not NaN."""
+    found = along(gx.scale_by_adadelta(rho=0.9, eps=1e-6), np.full((3, 1), size))
+    expected = [0.0031622776, 0.0032444284, 0.0033008058]  # as torch.optim.Adadelta has them
+    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-6)
+    beyond = along(gx.scale_by_adadelta(rho=0.9, eps=1e-6), [[1.0], [1.0], [2e19], [1.0], [1.0]])
+    assert np.all(np.isfinite(beyond))
+
+
 def test_yogi_forgets_slowly_and_adam_fast():
     """After one large gradient: Adam's v falls by a factor a step, Yogi's by the small squares."""
     grads = np.concatenate([[[100.0]], np.full((3000, 1), 0.1)])

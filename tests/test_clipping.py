@@ -9,6 +9,7 @@ import pytest
 from problems import assert_equal, awkward, follow, gradients, small
 
 import gradxform as gx
+from gradxform.core import numerics
 
 pytestmark = pytest.mark.usefixtures("strict_dtypes")
 
@@ -130,3 +131,68 @@ def test_of_complex_numbers_both_parts_are_limited() -> None:
     with jax.numpy_dtype_promotion("standard"):
         updates, _ = clipped(gx.clip_by_value(0.5), [3 - 0.25j, -0.1 - 9j], dtype="complex64")
     np.testing.assert_allclose(updates[0], [0.5 - 0.25j, -0.1 - 0.5j])
+
+
+# Powers of two: nothing is rounded by them. 2**-83 is 1e-25, and 2**83 is 1e25.
+FAR = [-110, -83, -66, -62, -40, 40, 62, 66, 83, 110]
+
+
+def scaled(power: int, dtype: str) -> Any:
+    tree = [*jax.tree.leaves(awkward()), jnp.zeros(2)]
+    with jax.numpy_dtype_promotion("standard"):
+        leaves = [0.1 * (1.0 + jnp.arange(jnp.size(x)).reshape(jnp.shape(x))) for x in tree]
+        leaves.append(jnp.asarray([0.3 - 0.4j, 0.1j]))
+        return [
+            (x * 2.0**power).astype("complex64" if jnp.iscomplexobj(x) else dtype) for x in leaves
+        ]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_the_norm_neither_overflows_nor_underflows(dtype: str) -> None:
+    """Eagerly, compiled, and in a batch whose members differ."""
+    expected = norm_of(scaled(0, dtype))
+    found = jax.jit(numerics.global_norm)
+    for power in FAR:
+        np.testing.assert_allclose(found(scaled(power, dtype)), expected * 2.0**power, rtol=1e-6)
+    np.testing.assert_allclose(numerics.global_norm(scaled(83, dtype)), expected * 2.0**83, 1e-6)
+    together = jax.tree.map(lambda *x: jnp.stack(x), *(scaled(k, dtype) for k in (0, *FAR)))
+    many = jax.jit(jax.vmap(numerics.global_norm))(together)
+    np.testing.assert_allclose(many, [expected * 2.0**k for k in (0, *FAR)], rtol=1e-6)
+
+
+def test_the_norm_in_double_precision() -> None:
+    with jax.enable_x64(True):
+        for kind, power in (
+            ("float64", 900),
+            ("float64", -900),
+            ("float32", 110),
+            ("float32", -110),
+        ):
+            leaves = [jnp.asarray([3.0, 0.0], kind), jnp.asarray(4.0, kind)]
+            leaves = [x * jnp.asarray(2.0**power, kind) for x in leaves]
+            assert numerics.global_norm(leaves) == 5 * 2.0**power
+        mixed = [jnp.asarray(3 * 2.0**110, "float32"), jnp.asarray(4 * 2.0**110, "float64")]
+        assert numerics.global_norm(mixed) == 5 * 2.0**110
+
+
+@pytest.mark.parametrize("power", [-83, 83])
+def test_the_gradient_of_a_norm_whose_square_is_out_of_range(power: int) -> None:
+    leaves = [jnp.asarray([3.0, 0.0]) * 2.0**power, jnp.asarray(4.0) * 2.0**power]
+    slope = jax.jit(jax.grad(numerics.global_norm))(leaves)
+    np.testing.assert_allclose(slope[0], [0.6, 0.0], rtol=1e-6)
+    np.testing.assert_allclose(slope[1], 0.8, rtol=1e-6)
+
+
+def test_what_makes_use_of_the_norm_has_its_range() -> None:
+    updates = [np.asarray([3e25, 0.0], "float32"), np.asarray([[4e25]], "float32")]
+    for skip in ("propagate", "zero", "skip"):
+        found, state = clipped(gx.clip_by_global_norm(1.0, on_nonfinite=skip), *updates)
+        assert norm_of(found) == pytest.approx(1.0, rel=1e-6)
+        assert float(state.norm) == pytest.approx(5e25, rel=1e-6)
+    for size in (1e-25, 1.0, 1e25):
+        grads = [jnp.asarray([3.0, 0.0]) * size, jnp.asarray([[4.0]]) * size]
+        for tx in (gx.normalize_by_global_norm(), gx.with_metrics(gx.normalize_by_global_norm())):
+            found, state = tx.update(grads, tx.init(grads), grads)
+            np.testing.assert_allclose(found[0], [0.6, 0.0], rtol=1e-6)
+            np.testing.assert_allclose(found[1], [[0.8]], rtol=1e-6)
+        assert float(gx.metrics(state)["gradient_norm"]) == pytest.approx(5 * size, rel=1e-6)

@@ -87,7 +87,9 @@ def test_one_transfer_for_arrays_that_are_split_alike():
             lambda g: tx.update(g, tx.init(g))[0], mesh=mesh, in_specs=(specs,), out_specs=specs
         )
     )
-    assert program.lower(many).as_text().count("stablehlo.all_reduce") == 1
+    text = program.lower(many).compile().as_text()
+    # Beside the one in the branch for sums of squares that are out of range.
+    assert text[text.index("ENTRY") :].count(" all-reduce(") == 1
 
 
 @pytest.mark.parametrize("make", [gx.clip_by_global_norm, gx.normalize_by_global_norm])

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import mesh, shards
+from .branch import when
 from .repeated import alike, each
 
 # A real number in a rule: a Python float (a constant) or a 0-d array.
@@ -247,8 +248,36 @@ def _over_jvp(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[jax.
 
 
 def global_norm(tree: Any) -> jax.Array:
-    """The Euclidean norm of all leaves of `tree` together, summed in at least float32."""
-    return root(global_sum(abs_sq, tree))
+    """The Euclidean norm of all leaves of `tree` together, summed in at least float32.
+
+    It is right from 1e-38 to 3e38 in float32, though the squares hold from 1e-19 to 1.8e19 only.
+    Where the sum of squares is infinite or NaN, or so small that rounding its terms to zero may
+    show in it, the leaves are read a second time, in a unit that brings them into range. The unit
+    is a power of two: it rounds nothing.
+    """
+    parts = _sums(abs_sq, tree)
+    total = _in_pairs(_over_shards(parts))
+    leaves = jax.tree.leaves(tree)
+    kinds = [total.dtype, *(real_dtype(jnp.asarray(x).dtype) for x in leaves)]
+    limits = np.finfo(min(kinds, key=lambda kind: kind.itemsize))
+    count = sum(map(jnp.size, leaves))
+    least = jnp.asarray(count * float(limits.tiny) / float(limits.eps), total.dtype)
+    in_range = jnp.isfinite(total) & (total >= least)
+
+    def again(tree: Any, total: jax.Array, parts: list[jax.Array]) -> jax.Array:
+        unit = _unit(total)
+        # One for each part: XLA would write out an array of a unit that several share.
+        units = [after(unit, part) for part in parts]
+        return root(_in_pairs(_over_shards(_sums(abs_sq, tree, units=units)))) / unit
+
+    return when(in_range, lambda _, total, __: root(total), again, tree, total, parts)
+
+
+def _unit(total: jax.Array) -> jax.Array:
+    """A power of two that brings numbers into range whose sum of squares, `total`, has left it."""
+    power = 2.0 ** (0.55 * np.finfo(total.dtype).maxexp // 1)  # 2**70 in float32
+    large, small = (jnp.full_like(total, x) for x in (power, 1.0 / power))
+    return jnp.where(jnp.isfinite(total), large, small)
 
 
 def global_dot(a: Any, b: Any) -> jax.Array:
@@ -285,12 +314,22 @@ def array_size(x: jax.Array) -> int:
     return int(np.size(x)) * math.prod(map(jax.lax.axis_size, axes))
 
 
-def _sums(term: Callable[..., Value], *trees: Any) -> list[jax.Array]:
-    """Sums that make up that of all leaves; at least one."""
+def _sums(
+    term: Callable[..., Value], *trees: Any, units: list[jax.Array] | None = None
+) -> list[jax.Array]:
+    """Sums that make up that of all leaves, at least one; of `unit * leaf` if there are units."""
     dtype = scalar_dtype()
 
-    def part(together: list[tuple[Any, ...]], _: None) -> jax.Array:
-        return jnp.sum(_in_pairs([term(*map(_wide, leaves)) for leaves in together])).astype(dtype)
+    def part(item: tuple[list[tuple[Any, ...]], Any], _: None) -> jax.Array:
+        together, unit = item
+
+        def wide(x: Any) -> jax.Array:
+            if unit is None:
+                return _wide(x)
+            x = at_precision(x, unit.dtype)
+            return unit.astype(x.dtype) * x
+
+        return jnp.sum(_in_pairs([term(*map(wide, leaves)) for leaves in together])).astype(dtype)
 
     leaves = dict(enumerate(zip(*map(jax.tree.leaves, trees), strict=True)))
     parts = []
@@ -298,8 +337,10 @@ def _sums(term: Callable[..., Value], *trees: Any) -> list[jax.Array]:
         size = max(map(jnp.size, leaves[keys[0]]))
         most = _TOGETHER if size <= _SMALL else 1
         parts += [[leaves[key] for key in keys[i : i + most]] for i in range(0, len(keys), most)]
-    sums = list(each(part, dict(enumerate(parts)), None).values())
-    return sums or [jnp.zeros((), dtype)]
+    each_unit: list[Any] = units or [None] * len(parts)
+    items = zip(parts, each_unit, strict=False)
+    sums = each(part, dict(enumerate(items)), None)
+    return [sums[i] for i in range(len(parts))] or [jnp.zeros((), dtype)]
 
 
 def _over_shards(sums: list[jax.Array]) -> list[jax.Array]:

@@ -34,6 +34,8 @@ from .norms import Axis, block_norm, block_rms, fan_in, summed_axes
 def clip_by_block_norm(max_norm: Positive, *, axis_name: AxisName = None) -> InitUpdate:
     """Scale each array by a factor of its own so that its norm is at most max_norm.
 
+    In float32 an array whose norm is above about 1e19 becomes zeros: its square is infinite.
+
     Arrays within the bound pass bit for bit; a coordinate that is not finite spoils its own array
     only.
 
@@ -58,6 +60,8 @@ def _block_norm_rule(g: Array, *, max_norm: Value) -> Array:
 @whole_arrays
 def clip_by_block_rms(max_rms: Positive = 1.0, *, axis_name: AxisName = None) -> InitUpdate:
     """Scale each array so that its root-mean-square is at most max_rms.
+
+    In float32 an array whose norm is above about 1e19 becomes zeros: its square is infinite.
 
     Behind a scaling that makes coordinates of about unit size, the bound 1 cuts the steps
     that an outdated second moment makes too long.
@@ -91,6 +95,8 @@ def adaptive_gradient_clip(
     axis_name: WholeShards = None,
 ) -> InitUpdate:
     """Bound each unit's gradient by a fraction of the norm of its weights (AGC).
+
+    In float32 a unit whose gradient's norm is above about 1e19 gets zeros: its square is infinite.
 
     A unit is what feeds one output: a column of a kernel (in, out), one head's column of a
     projection (in, heads, size), a filter of a convolution (..., in, out), a vector as a whole.

@@ -77,8 +77,8 @@ def clip_by_global_norm(
 ) -> InitUpdate:
     """Scale all updates by one factor so that their global norm is at most max_norm.
 
-    Updates within the bound pass bit for bit. The norm is the root of a sum of squares in float32:
-    finite updates above about 1e19 have an infinite one, and become zeros.
+    Updates within the bound pass bit for bit. The norm is right in all the range of float32, where
+    its square is out of range, too: updates of 1e25 come out with the norm c.
 
     Args:
       max_norm: the bound c, in units of the gradient; 1.0 is usual for transformers.

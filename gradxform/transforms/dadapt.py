@@ -80,6 +80,9 @@ def scale_by_dadapt_adam(
 ) -> InitUpdate:
     """Replace gradients by Adam's steps, as long as the estimated distance allows.
 
+    In float32, as in Adam, a coordinate stands still after one gradient above about 1e19: its
+    square is infinite.
+
     The updates hold the learning rate, which the estimate needs too, and point uphill: put
     `scale_by_learning_rate(None)` behind.
 

@@ -79,6 +79,8 @@ def scale_by_dog(
 ) -> InitUpdate:
     """Scale all gradients by distance over gradients (DoG).
 
+    In float32 a gradient whose norm is above about 1e19 has an infinite square: all comes to rest.
+
     `init` must see the parameters that training starts from, not a stand-in for them. Parameters
     in 16 bit round the first steps away and never start: put `master_weights` around the optimizer.
 
@@ -132,6 +134,8 @@ def scale_by_dowg(
     r_eps: PositiveNumber = 0.01, eps: NonNegative = 1e-4, *, axis_name: AxisName = None
 ) -> InitUpdate:
     """Scale all gradients by distance over weighted gradients (DoWG).
+
+    In float32 a gradient whose norm is above about 1e19 has an infinite square: all comes to rest.
 
     `init` must see the parameters that training starts from, not a stand-in for them. Parameters
     in 16 bit round the first steps away and never start: put `master_weights` around the optimizer.

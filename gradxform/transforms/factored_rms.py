@@ -83,6 +83,9 @@ def scale_by_factored_rms(
 ) -> InitUpdate:
     """Divide by a root-mean-square of past gradients that is kept as rows and columns.
 
+    In float32 the square of a gradient above about 1e19 is infinite: one makes NaN of its whole
+    array, here as in torch and optax.
+
     Args:
       decay_rate: how fast β_t goes to 1, in (0, 1]. 0.8 is the paper's; larger remembers more.
       decay: β_t itself in the place of the power of t: a schedule, which should start at 0 since

@@ -28,6 +28,9 @@ from .trust_ratio import trust_ratio
 def scale_by_fromage(learning_rate: LearningRate, *, axis_name: AxisName = None) -> InitUpdate:
     """The whole step w - w_new of Fromage: the learning rate also sets how the weights shrink.
 
+    The norms are roots of sums in float32: an update whose norm is above about 1e19 counts as
+    infinitely long, and one below about 1e-19 as zeros.
+
     u points uphill, as everywhere, and has the learning rate in it already: what ends the chain
     is `scale_by_learning_rate(None)`.
 

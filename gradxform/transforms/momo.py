@@ -56,6 +56,9 @@ def scale_by_momo(
 ) -> InitUpdate:
     """Replace gradients by momentum times the step that the loss asks for (MoMo).
 
+    In float32 the step is 0 where gradients are below about 1e-19 or above about 1e19: their
+    squares are out of range.
+
     `update(..., value=loss)` needs the loss that the gradient was taken of. The updates hold the
     learning rate, a bound here, and point uphill: put `scale_by_learning_rate(None)` behind.
 
@@ -127,6 +130,9 @@ def scale_by_momo_adam(
     axis_name: AxisName = None,
 ) -> InitUpdate:
     """Replace gradients by Adam's directions times the step that the loss asks for (MoMo-Adam).
+
+    In float32 the step is 0 where gradients are below about 1e-19 or above about 1e19: their
+    squares are out of range.
 
     `update(..., value=loss)` needs the loss that the gradient was taken of. The updates hold the
     learning rate, a bound here, and point uphill: put `scale_by_learning_rate(None)` behind.

@@ -49,6 +49,9 @@ def scale_by_polyak(
 ) -> InitUpdate:
     """Scale all gradients by Polyak's step size; `update` needs the loss as `value=`.
 
+    In float32 the step is 0 where |g| is below about 1e-19 or above about 1e19: its square is out
+    of range.
+
     The loss must be that of the batch that the gradient is of. A gradient of zeros, or a loss at
     or below `f_min`, gives an update of zeros.
 

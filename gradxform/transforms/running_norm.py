@@ -47,6 +47,9 @@ def scale_by_running_norm(
 ) -> InitUpdate:
     """Divide the gradient of each array by the root of a moving average of its squared norm.
 
+    In float32 an array stands still from the first gradient on whose norm is above about 1e19: its
+    square is infinite.
+
     Args:
       decay: the part of the average that each step keeps, in [0, 1).
       eps: added to the root, in units of the gradient's norm. A gradient of zeros has update 0

@@ -40,6 +40,9 @@ def scale_by_trust_ratio(
 ) -> InitUpdate:
     """Scale each array's update to the length of its parameters.
 
+    The norms are roots of sums in float32: an update whose norm is above about 1e19 counts as
+    infinitely long, and one below about 1e-19 as zeros.
+
     Args:
       trust_coefficient: η, the length of an update per length of its parameters.
       eps: added to the norm of the update, in its units.
@@ -81,6 +84,9 @@ def scale_by_lars(
     axis_name: AxisName = None,
 ) -> InitUpdate:
     """Add weight decay to the gradient and scale the sum by a rate for each array.
+
+    The norms are roots of sums in float32: an update whose norm is above about 1e19 counts as
+    infinitely long, and one below about 1e-19 as zeros.
 
     The norms of the gradient and of the decay are added up, as in the paper; optax takes the norm
     of their sum.

@@ -48,6 +48,9 @@ def scale_by_yogi(
 ) -> InitUpdate:
     """Rescale each coordinate by a mean over the root of Yogi's second moment.
 
+    In float32 the square of a gradient above about 1e19 is infinite: such a coordinate stands still
+    from then on, and after a second one it is NaN.
+
     Args:
       b1: decay of the mean, in [0, 1).
       b2: 1 - b2 is the part of the squared gradient that the second moment moves by, in [0, 1).
