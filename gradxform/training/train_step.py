@@ -65,8 +65,9 @@ def make_train_step(
     Returns:
       A jitted function `(state, batch, **extra) -> (state, metrics)`. `metrics` is a dict of
       arrays: `loss`, the live hyperparameters of the optimizer by name, as this step used them,
-      and `aux` if there is one. Extra arguments are passed to `update`, in the place of those
-      above if they have their names, such as `value=validation_loss`.
+      and `aux` if there is one. What else the optimizer tells, such as the norms of `with_metrics`,
+      is in `metrics(state.opt_state)`. Extra arguments are passed to `update`, in the place of
+      those above if they have their names, such as `value=validation_loss`.
 
     Raises:
       TypeError: `loss_fn` takes an argument that the step does not give it.
