@@ -181,9 +181,43 @@ def test_a_rule_is_found_by_the_state_that_it_is_of() -> None:
     ],
 )
 def test_a_schedule_that_leaves_the_range_is_refused_with_the_step(build: Any, step: int) -> None:
-    for init in (build().init, jax.jit(build().init)):
+    def planned(params: Any) -> Any:
+        return gx.state_sharding(build(), params, jax.make_mesh((1,), ("data",)))
+
+    for init in (build().init, jax.jit(build().init), planned):
         with pytest.raises(ValueError, match=rf"at every step; .* At step {step} it is"):
             init(W)
+
+
+def test_a_schedule_in_its_range_begins_wherever_init_runs() -> None:
+    tx = gx.sgd(gx.cosine_decay(0.1, 9))
+    mesh, split = jax.make_mesh((1,), ("data",)), jax.sharding.PartitionSpec("data")
+    params = jax.device_put(np.ones(2, np.float32), jax.sharding.NamedSharding(mesh, split))
+
+    def begun(x: Any) -> Any:
+        assert gx.step_of(tx.init(x)) is not None
+        return x
+
+    on_shards = jax.shard_map(begun, mesh=mesh, in_specs=split, out_specs=split)
+    for run in (on_shards, jax.jit(on_shards)):
+        run(params)
+    gx.state_sharding(tx, params, mesh)
+
+
+@pytest.mark.parametrize("kind", [float, np.float64, jnp.float32, jnp.bfloat16])
+def test_a_known_value_is_set_and_refused_inside_of_other_programs(kind: Any) -> None:
+    tx = gx.sgd(gx.tunable(0.1))
+    good, *bad = kind(0.25), kind(-0.25), kind(np.nan)
+
+    def rate(params: Any, value: Any) -> Any:
+        return gx.hyperparams(gx.set_hyperparams(tx.init(params), learning_rate=value))
+
+    for around in (lambda f: f, jax.jit, jax.vmap):
+        found = around(lambda params: rate(params, good))(jnp.ones((1, 2)))
+        assert np.all(np.asarray(found["learning_rate"]) == 0.25)
+        for value in bad:
+            with pytest.raises(ValueError, match=r"learning_rate.* must be"):
+                around(lambda params, value=value: rate(params, value))(jnp.ones((1, 2)))
 
 
 def test_a_schedule_whose_values_are_not_known_passes() -> None:

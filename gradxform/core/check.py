@@ -113,16 +113,28 @@ def _has_no_value(array: jax.Array) -> bool:
     return False
 
 
-def _known(value: Any) -> bool:
+def is_known(value: Any) -> bool:
+    """Whether the value can be read here: it is not traced, and on devices of this process."""
     return not is_traced(value) and not (
         isinstance(value, jax.Array) and not value.is_fully_addressable
     )
 
 
+def known_numbers(value: Any) -> np.ndarray[Any, Any] | None:
+    """A number or an array of numbers, rounded as JAX holds them; None where it is not known here.
+
+    With NumPy: inside of `jit` what JAX computes is traced, whatever it is computed from.
+    """
+    if not is_known(value):
+        return None
+    with np.errstate(over="ignore"):
+        return np.asarray(value, jax.dtypes.canonicalize_dtype(float))
+
+
 def is_known_scalar(value: Any) -> bool:
     """Whether `value` is a scalar of NumPy or JAX, or an array of no axes, whose value is known."""
     is_array = isinstance(value, np.ndarray | np.generic | jax.Array)
-    return is_array and np.ndim(value) == 0 and _known(value)
+    return is_array and np.ndim(value) == 0 and is_known(value)
 
 
 # The last count of the counters in a state, which are int32 and stay there.
@@ -175,7 +187,7 @@ class Interval:
                 must = f"a real scalar{self._bounds()}"
                 hint = "For several values at once, build or set it under `jax.vmap`."
                 fail(call, name, value, must, hint)
-            if _known(value):
+            if is_known(value):
                 self._test(call, name, float(value), value)
             return value
         if isinstance(value, bool) or not isinstance(value, numbers.Real):

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import check, numerics
+from . import check, mesh, numerics
 from .display import Displayed
 from .public import factory_name, import_factories
 from .recipe import Recipe, rebuild, render, value_key
@@ -222,20 +222,19 @@ def require_in_range(call: str, name: str, state: type, value: Any) -> None:
       name: the argument.
       state: the class of the block's state. Where it is not known, as after a restore without
         classes, every block's argument of this name counts.
-      value: a number or a batch of them; what is traced passes.
+      value: a number or a batch of them; one that is not known here, as in `jit`, passes.
     """
-    if check.is_traced(value):
+    known = check.known_numbers(value)
+    if known is None:
         return
     if not (rules := _RULES.get((state, name))):
         import_factories()  # so that the answer is the same whatever was imported before
         rules = _RULES.get(name, [])
-    with jax.ensure_compile_time_eval():  # also where the call stands in a traced function
-        bounds = float(jnp.min(value)), float(jnp.max(value))
     refusals = []
     for rule in rules:
         try:
-            for bound in bounds:
-                (rule.ends or rule.interval)(call, name, bound)
+            for bound in (known.min(), known.max()):  # as text: 0.2, not 0.20000000298
+                (rule.ends or rule.interval)(call, name, float(str(bound)))
             return
         except ValueError as error:
             refusals.append(error)
@@ -253,7 +252,9 @@ def require_schedules_in_range(
         if rule is None or steps is None:
             continue
         interval = rule.ends or rule.interval
-        if (found := _outside(value, steps, interval)) is not None:
+        with mesh.computing_now() as is_known:
+            found = _outside(value, steps, interval) if is_known else None
+        if found is not None:
             step, number = found
             check.fail(
                 call,
@@ -269,8 +270,7 @@ def _outside(
     schedule: Any, steps: tuple[int, ...], interval: check.Interval
 ) -> tuple[int, float] | None:
     """The first of the steps where the value is out of range, and the value."""
-    with jax.ensure_compile_time_eval():
-        values = np.asarray(schedule(np.asarray(steps, np.int32)), np.float64)
+    values = np.asarray(schedule(np.asarray(steps, np.int32)), np.float64)
     room = 1e-6 * np.max(np.abs(values), where=np.isfinite(values), initial=0.0)
     wrong = ~((values >= interval.low - room) & (values <= interval.high + room))
     index = int(np.argmax(wrong))

@@ -1,12 +1,20 @@
 """Where arrays lie on a mesh, and what `shard_map` knows of them."""
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
+from jax.sharding import (
+    AbstractMesh,
+    AxisType,
+    Mesh,
+    NamedSharding,
+    PartitionSpec,
+    SingleDeviceSharding,
+)
 
 from . import check
 
@@ -72,6 +80,20 @@ def manual_axes() -> tuple[str, ...]:
     """The axes of the `shard_map`s around: along these a function sees one shard of each array."""
     axes: tuple[str, ...] = tuple(jax.sharding.get_abstract_mesh().manual_axes)
     return axes
+
+
+@contextlib.contextmanager
+def computing_now() -> Iterator[bool]:
+    """Compute what is known while a program is traced, on no mesh; yields whether JAX does.
+
+    A mesh without devices, which `state_sharding` plans on, would refuse to compute. In a
+    `shard_map` outside of `jit` every result is an array of all shards, whatever it comes from.
+    """
+    with jax.sharding.use_abstract_mesh(_NO_MESH), jax.ensure_compile_time_eval():
+        yield not check.is_traced(jnp.zeros(()))
+
+
+_NO_MESH = AbstractMesh((), ())
 
 
 def varying(x: Any) -> frozenset[str]:

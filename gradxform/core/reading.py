@@ -166,15 +166,14 @@ def set_hyperparams(state: Any, **values: Any) -> Any:
 
 
 def _written(name: str, old: jax.Array, value: Any) -> jax.Array:
-    with jax.ensure_compile_time_eval():  # what is known is known in a traced function, too
-        if not isinstance(value, bool) and isinstance(value, numbers.Real | np.ndarray | jax.Array):
-            new = jnp.asarray(value)
-        else:
-            new = jnp.asarray(jnp.nan)
-        finite = check.is_traced(new) or bool(jnp.all(jnp.isfinite(new)))
+    if not isinstance(value, bool) and isinstance(value, numbers.Real | np.ndarray | jax.Array):
+        new = jnp.asarray(value)
+    else:
+        new = jnp.asarray(jnp.nan)
     real = jnp.issubdtype(new.dtype, np.floating) or jnp.issubdtype(new.dtype, np.integer)
     fits = real and new.shape in ((), old.shape)
-    if not fits or not finite:
+    known = check.known_numbers(value) if fits else None
+    if not fits or (known is not None and not np.isfinite(known).all()):
         raise ValueError(
             f"`set_hyperparams({name}={check.brief(value)})`: `{name}` must be a finite number of "
             f"shape {list(old.shape)}, as in the state. To try several values at once, call it "
