@@ -132,7 +132,8 @@ def test_a_narrow_state_is_rounded_after_its_use(row: Row) -> None:
     grads = gradients(params)
     updates, _, state = follow(narrow, params, grads, row.extra)
     expected, *_ = follow(row.build(**row.plain), params, grads, row.extra)
-    assert_equal(at(updates, 0), at(expected, 0))  # computed from an exact zero state
+    # Computed from an exact zero state, by two programs: they may differ by a rounding of float32.
+    assert_close(at(updates, 0), at(expected, 0), rtol=3e-7, atol=0)
     for leaf in jax.tree.leaves([updates, state]):
         assert np.all(np.isfinite(np.asarray(leaf, "float32")))
 
