@@ -41,7 +41,9 @@ def test_nothing_is_copied_and_nothing_allocated(options):
     """In a branch, each buffer is changed in place or left as it is."""
     program = compiled(gx.accumulate(optimizer(), 4, **options), weight=2.0)
     text = program.as_text()
-    assert text.count(" conditional(") == 1
+    # That of the window, and inside of it that of the norm, which reads gradients whose squares
+    # leave the range of float32 a second time.
+    assert text.count(" conditional(") == 2
     whole = {",".join(map(str, shape)) for shape in SHAPES.values()}
     copied = [dims for dims in re.findall(r"= f32\[([\d,]+)\]\S* copy\(", text) if dims in whole]
     assert copied == []
@@ -124,7 +126,7 @@ def test_members_that_emit_together_stay_a_branch():
         return jax.lax.scan(step, (params, tx.init(params)), length=4)[0][0]
 
     text = str(jax.make_jaxpr(jax.vmap(run))(params))
-    assert text.count("cond[") == 1
+    assert text.count("cond[") == 2  # that of the norm stands inside of that of the window
     assert_close(jax.vmap(run)(params)[0], run(params[0]))
 
 

@@ -50,5 +50,6 @@ def test_a_step_that_explains_is_still_a_jitted_function() -> None:
     lowered = step.lower(params, TX.init(params), PARAMS)
     assert "tf.aliasing_output" in lowered.as_text()
     assert step.__name__ == copy.copy(step).__name__ == "update_step"
-    assert isinstance(step, jax.stages.Wrapped)
+    is_wrapped = isinstance(jax.jit(lambda x: x), jax.stages.Wrapped)  # not on every JAX
+    assert isinstance(step, jax.stages.Wrapped) == is_wrapped
     assert jnp.all(params["w"] == 1)

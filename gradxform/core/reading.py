@@ -166,10 +166,8 @@ def set_hyperparams(state: Any, **values: Any) -> Any:
 
 
 def _written(name: str, old: jax.Array, value: Any) -> jax.Array:
-    if not isinstance(value, bool) and isinstance(value, numbers.Real | np.ndarray | jax.Array):
-        new = jnp.asarray(value)
-    else:
-        new = jnp.asarray(jnp.nan)
+    is_number = isinstance(value, numbers.Real | np.ndarray | jax.Array)
+    new = jnp.asarray(value if is_number and not isinstance(value, bool) else False)
     real = jnp.issubdtype(new.dtype, np.floating) or jnp.issubdtype(new.dtype, np.integer)
     fits = real and new.shape in ((), old.shape)
     known = check.known_numbers(value) if fits else None

@@ -38,7 +38,7 @@ are a file of the same kind: paths with slashes, or objects in one another, and 
 a list of whole numbers (float32) or with its dtype, as `gradxform.describe` prints it. To try it:
 
 cat > config.json <<'END'
-{"version": 2, "transformation": {"adamw()": {"learning_rate": {
+{"version": 1, "transformation": {"adamw()": {"learning_rate": {
   "warmup()": {"schedule": {"cosine_decay()": {"value": 0.001, "steps": 9000}}, "steps": 1000}}}}}
 END
 cat > shapes.json <<'END'

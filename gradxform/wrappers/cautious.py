@@ -88,8 +88,9 @@ def cautious(
 
 def _cautious_rule(g: Array, u: Array, *, xi: Value) -> tuple[Array, Array]:
     """(g_t, u_t) -> (what is kept of u_t, u_t). A complex u agrees if it has a part along g."""
-    # The product of the signs: that of the numbers may underflow.
-    agrees = jnp.real(jnp.conj(jnp.sign(g)) * jnp.sign(u)) > 0
+    # The product of the signs: that of the numbers may underflow. What is not a number is kept:
+    # compiled, NaN times False is 0.
+    agrees = ~(jnp.real(jnp.conj(jnp.sign(g)) * jnp.sign(u)) <= 0)
     size = jnp.full_like(jnp.real(u), numerics.array_size(u), shape=())
     # Rows are counted in whole numbers, and only their sums in floats: an array may hold more
     # than either type counts.
