@@ -136,12 +136,13 @@ def test_constants_are_told_apart_by_class_and_sign(seen: list[Any]) -> None:
 
 
 def test_what_runs_operation_by_operation(seen: list[Any]) -> None:
-    g = normal((2,))
+    g, numbers = normal((2,)), np.ones(2, "float32")
 
     def inside(g: Array, m: Array, *, by: float) -> tuple[Array, Array]:
         return by * g, m
 
     tree.lift(inside, g, g, by=2.0)
+    tree.lift(_seen_rule, numbers, g, by=2.0)
     tree.lift(_seen_rule, g, g, by=np.float32(2.0))
     jax.grad(lambda by: jnp.sum(tree.lift(_seen_rule, g, g, by=by)[0]))(1.0)
     with jax.disable_jit():
@@ -150,7 +151,7 @@ def test_what_runs_operation_by_operation(seen: list[Any]) -> None:
         tree.lift(_seen_rule, g, g, by=2.0)
     with jax.set_mesh(jax.make_mesh((2,), ("data",))):
         tree.lift(_seen_rule, g, g, by=2.0)
-    assert len(seen) == 5
+    assert len(seen) == 6
     assert leaf._program.cache_info().currsize == 0
 
 

@@ -60,9 +60,7 @@ def applied_at_once(
     results = {}
     for index, leaf in leaves.items():
         for x in jax.tree.leaves(leaf[:3]):
-            if type(x) in check.ARRAYS and type(x.sharding) is SingleDeviceSharding:
-                continue
-            if not isinstance(x, _OF_NUMPY) and not _is_here(x):
+            if not (_is_here(x) or isinstance(x, _OF_NUMPY)):
                 return None
         if program is None or leaf.beside:
             others, structure = jax.tree.flatten((leaf.beside, scalars))
@@ -86,12 +84,11 @@ def _parted(values: list[Any]) -> tuple[list[Any] | None, tuple[Any, ...]]:
     for x in values:
         if type(x) in _CONSTANTS:
             constants.append((type(x), x, str(x)))
-            continue
-        here = type(x) in check.ARRAYS and type(x.sharding) is SingleDeviceSharding
-        if not (here or _is_here(x)) or jnp.issubdtype(x.dtype, jax.dtypes.extended):
+        elif _is_here(x) and not jnp.issubdtype(x.dtype, jax.dtypes.extended):
+            operands.append(x)
+            constants.append(_OPERAND)
+        else:
             return None, ()
-        operands.append(x)
-        constants.append(_OPERAND)
     return operands, tuple(constants)
 
 
@@ -128,8 +125,8 @@ def _may_be_kept(rule: Any) -> bool:
 
 
 def _is_here(x: Any) -> bool:
-    """Whether it is an array with values on one device; where it can, a loop asks by itself."""
-    known = isinstance(x, jax.Array) and not check.is_traced(x)
+    """Whether it is an array with values on one device."""
+    known = type(x) in check.ARRAYS or (isinstance(x, jax.Array) and not check.is_traced(x))
     return known and type(x.sharding) is SingleDeviceSharding
 
 
