@@ -5,7 +5,6 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import jax
 import optax
 
 from . import buffers, check, hyperparams, tree
@@ -55,8 +54,6 @@ class Block:
         }
         # A schedule has no number before the first step: its body is run, and checked, then.
         self.body = None if any(map(_has_no_number_yet, known.values())) else self.run(known)
-        # A body with constants alone stays as it is.
-        self.is_constant = all(type(value) is float for value in self.live.values())
         self.recipe = record()
         self.fit = Fit(self.recipe, functools.partial(self.layout, whole=True), exact=True)
         self.fit_own = Fit(self.recipe, functools.partial(self.layout, whole=False), exact=False)
@@ -144,49 +141,35 @@ class Block:
     ) -> tuple[Updates, State]:
         """One step; the updates are not rounded to the dtypes of gradients and parameters."""
         if params is None:  # else the outermost call has seen to it
-            if self.body is not None and self.body.needs.params_required:
-                raise self.lacks_params()
+            if self.body is not None:
+                self.require_params(self.body.needs, params)
             state = self.fit_own(state, updates)
-        try:
-            if self.view.axes or jax.sharding.get_abstract_mesh().manual_axes:
-                result: tuple[Updates, State] = self.view.step(
-                    self.updated, updates, state, params, extra
-                )
-                return result
+        if not self.view.is_concerned():
             return self.updated(updates, state, params, **extra)
-        except check.Refusal as error:
-            raise check.refused(f"{self.name}(...).update", error) from None
+        with check.calling(f"{self.name}(...).update"):
+            result: tuple[Updates, State] = self.view.step(
+                self.updated, updates, state, params, extra
+            )
+            return result
 
     def updated(
         self, updates: Updates, state: State, params: Params = None, **extra: Any
     ) -> tuple[Updates, State]:
         """One step, in a `shard_map` that is as it should be."""
-        body, around = self.body, None
-        if self.live:
-            if self.is_constant:
-                around = hyperparams.step_of_constants(self.live, state)
-            else:
-                self.require_extra(hyperparams.required_extra(self.live), extra)
-                values, around = hyperparams.step(self.live, state, extra)
-                body = self.run(values)
-            state = state.inner_state
-        assert body is not None
-        needs = body.needs
-        if needs.params_required and params is None:
-            raise self.lacks_params()
-        if needs.required:
-            self.require_extra(needs.required, extra)
-        if extra and not needs.everything:
-            extra = {name: value for name, value in extra.items() if name in needs.accepted}
-        given = (updates, state, params) if needs.params else (updates, state)
-        updates, state = body.update(*given, **extra)
-        return updates, state if around is None else around._replace(inner_state=state)
+        if not self.live:
+            assert self.body is not None
+            return self.call(self.body, updates, state, params, extra)
+        self.require_extra(hyperparams.required_extra(self.live), extra)
+        values, after = hyperparams.step(self.live, state, extra)
+        updates, inner = self.call(self.run(values), updates, state.inner_state, params, extra)
+        return updates, after._replace(inner_state=inner)
 
-    def lacks_params(self) -> ValueError:
-        """The error of an update without the parameters that it reads."""
-        return ValueError(
-            f"`{self.name}` reads the parameters: call `update(updates, state, params)`."
-        )
+    def require_params(self, needs: Needs, params: Params) -> None:
+        """Refuse an update without the parameters that it reads."""
+        if needs.params_required and params is None:
+            raise ValueError(
+                f"`{self.name}` reads the parameters: call `update(updates, state, params)`."
+            )
 
     def require_extra(self, names: tuple[str, ...], extra: dict[str, Any]) -> None:
         """Refuse an update without the arguments that it reads."""
@@ -198,6 +181,20 @@ class Block:
                 f"call `update(updates, state, params, {given})`; in the place of the method of "
                 f"Flax's `TrainState`, which passes none, `apply_gradients(state, grads, {given})`."
             )
+
+    def call(
+        self, body: _Body, updates: Updates, state: State, params: Params, extra: dict[str, Any]
+    ) -> tuple[Updates, State]:
+        """The update of the body, with what it asks for."""
+        needs = body.needs
+        self.require_params(needs, params)
+        self.require_extra(needs.required, extra)
+        if not needs.everything:
+            extra = {name: value for name, value in extra.items() if name in needs.accepted}
+        with check.calling(f"{self.name}(...).update"):
+            if needs.params:
+                return body.update(updates, state, params, **extra)
+            return body.update(updates, state, **extra)
 
 
 def _unknown(params: Params) -> Unknown:

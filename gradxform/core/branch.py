@@ -58,28 +58,16 @@ def when(
       *operands: trees of arrays. What an operand and a result have in common (the same place and
         type) may be changed in place: give what changes as an operand and not by closure.
     """
-    if _is_known(due):
+    due = jnp.asarray(due)  # NumPy, where a restored state holds NumPy counters
+    if not check.is_traced(due) and due.is_fully_addressable:
         return (work if bool(due) else otherwise)(*operands)
+
     work, otherwise = mesh.of_one_type((work, otherwise), operands)
 
     def taken(*operands: Any) -> Any:
         return _of_members(due, work(*operands), otherwise(*operands))
 
-    return lax.cond(for_any(jnp.asarray(due)), taken, otherwise, *operands)
-
-
-def when_any(
-    due: Array, work: Callable[..., Any], otherwise: Callable[..., Any], *operands: Any
-) -> Any:
-    """`when`, with `work` that leaves the members alone that are not due, by selecting with it."""
-    if _is_known(due):
-        return (work if bool(due) else otherwise)(*operands)
-    return lax.cond(for_any(jnp.asarray(due)), work, otherwise, *operands)
-
-
-def _is_known(due: Any) -> bool:
-    # NumPy's, where a restored state holds NumPy counters.
-    return not check.is_traced(due) and getattr(due, "is_fully_addressable", True)
+    return lax.cond(for_any(due), taken, otherwise, *operands)
 
 
 @jax.custom_jvp

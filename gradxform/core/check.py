@@ -68,12 +68,7 @@ def calling(call: str) -> Iterator[None]:
     try:
         yield
     except Refusal as error:
-        raise refused(call, error) from None
-
-
-def refused(call: str, error: Refusal) -> ValueError:
-    """The error that names the call, of a refusal raised inside of it."""
-    return ValueError(f"`{call}`: {error}")
+        raise ValueError(f"`{call}`: {error}") from None
 
 
 def brief(value: Any) -> str:
@@ -101,14 +96,13 @@ def is_traced(value: Any) -> bool:
     if not isinstance(value, jax.Array):
         return False
     kind = type(value)
-    if kind not in ARRAYS and kind not in _TRACED:
-        (_TRACED if _has_no_value(value) else ARRAYS).add(kind)
-    return kind in _TRACED
+    if kind not in _TRACED:
+        _TRACED[kind] = _has_no_value(value)
+    return _TRACED[kind]
 
 
 # By class. Asking a traced array itself is slow: for its error JAX looks through the whole program.
-_TRACED: set[type] = set()
-ARRAYS: set[type] = set()  # those with values that were met
+_TRACED: dict[type, bool] = {}
 
 
 def _has_no_value(array: jax.Array) -> bool:

@@ -130,16 +130,20 @@ _LAYOUTS: dict[Any, Any] = {}
 _MOST = 256
 
 
+# The classes of arrays with values. Asking JAX what an array is takes longer than all else here.
+# The type has the sharding in it where a mesh is explicit, which `init` may go by.
+_ARRAYS: set[type] = set()
+
+
 def _types(leaves: list[Any]) -> Any:
-    # Asking JAX what an array is takes longer than all else here. The type has the sharding in it
-    # where a mesh is explicit, which `init` may go by.
-    return tuple([x.aval if type(x) in check.ARRAYS else _type_of(x) for x in leaves])
+    return tuple([x.aval if type(x) in _ARRAYS else _type_of(x) for x in leaves])
 
 
 def _type_of(x: Any) -> Any:
     if check.is_traced(x):
         return jax.typeof(x)
     if isinstance(x, jax.Array):
+        _ARRAYS.add(type(x))
         return x.aval
     if isinstance(x, np.ndarray | np.generic):
         return type(x), x.shape, x.dtype

@@ -352,11 +352,6 @@ def step(
     return {**values, **decays}, after._replace(log_kept=log_kept)
 
 
-def step_of_constants(live: dict[str, Any], state: HyperparamsState) -> HyperparamsState:
-    """The state after one update of a block all of whose live values are constants."""
-    return state._replace(hyperparams=_recorded(live), count=numerics.increment(state.count))
-
-
 def _kept(log_kept: Any, decay: jax.Array) -> jax.Array:
     """The log of the product of an average's decays, of that up to the step before."""
     before, log = jnp.asarray(log_kept), numerics.log_decay(decay)
@@ -386,7 +381,5 @@ def _at(name: str, value: Any, count: jax.Array) -> Any:
 
 def _recorded(values: dict[str, Any]) -> dict[str, jax.Array]:
     """Arrays of their own, in the dtype of all hyperparameters."""
-    dtype, recorded = numerics.scalar_dtype(), {}
-    for name, value in values.items():
-        recorded[name] = jnp.array(value, dtype, copy=True)
-    return recorded
+    dtype = numerics.scalar_dtype()
+    return {name: jnp.array(value, dtype, copy=True) for name, value in values.items()}

@@ -103,6 +103,10 @@ class View:
         self.takes_names = takes_names
         self.axes = (axis_name,) if isinstance(axis_name, str) else tuple(axis_name or ())
 
+    def is_concerned(self) -> bool:
+        """Whether an update must be run by `step`."""
+        return bool(self.axes) or bool(mesh.manual_axes())
+
     def start(self, init: Callable[[Any], Any], params: Any) -> Any:
         """The state that `init` makes."""
         manual = mesh.manual_axes()

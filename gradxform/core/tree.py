@@ -9,18 +9,15 @@ A block writes its mathematics as a *leaf rule*, a function of one array and its
 buffers back to their own dtype, leaves `None` alone, and names the leaf where two trees do not fit.
 """
 
-import functools
-import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import keystr, tree_flatten_with_path
 
-from . import check, numerics
-from .leaf import Leaf, applied, applied_at_once
+from . import check, mesh, numerics
 from .repeated import each, new_array
 
 
@@ -49,46 +46,85 @@ def lift(
       The tree of updates, in at least float32, or a tuple of it and the new buffers.
     """
     leaves, structure = _flatten(updates)
-    columns = [_column(structure, leaves, updates, buffer, _STATE) for buffer in buffers]
-    absent = params is None
-    owners = [None] * len(leaves) if absent else _column(structure, leaves, updates, params)
+    columns = [_column(structure, updates, buffer, _STATE) for buffer in buffers]
+    owners = _owners(structure, updates, params)
     chosen = [True] * len(leaves) if where is None else structure.flatten_up_to(where)
-    beside = {name: structure.flatten_up_to(x) for name, x in along.items()} if along else {}
+    beside = {name: structure.flatten_up_to(x) for name, x in (along or {}).items()}
 
     results: list[Any] = [None] * len(leaves)
-    given: dict[int, Leaf] = {}
-    for index, (g, p, use, *mine) in enumerate(zip(leaves, owners, chosen, *columns, strict=True)):
+    given: dict[int, _Leaf] = {}
+    for index, (g, p, use) in enumerate(zip(leaves, owners, chosen, strict=True)):
+        mine = [column[index] for column in columns]
         if g is None or not use:
             results[index] = (widen(g), *mine)
             continue
-        shape = np.shape(g)
-        for x in (p, *mine):
-            if isinstance(x, _WITH_SHAPE) and np.shape(x) != shape:
-                raise _other_shape(updates, index, g, x, _PARAMS if x is p else _STATE)
-        own = {name: column[index] for name, column in beside.items()} if beside else {}
-        given[index] = Leaf(g, mine, p, own)
+        _require_shapes(updates, index, g, [(p, _PARAMS), *((b, _STATE) for b in mine)])
+        given[index] = _Leaf(g, mine, p, {name: column[index] for name, column in beside.items()})
 
-    found = applied_at_once(rule, given, scalars, has_params=not absent)
-    if found is None:
+    def one(leaf: _Leaf, scalars: dict[str, Any]) -> Any:
+        return _applied(rule, leaf, scalars, has_params=params is not None)
 
-        def one(leaf: Leaf, scalars: dict[str, Any]) -> Any:
-            return applied(rule, leaf, scalars, has_params=not absent)
-
-        one.__name__ = getattr(rule, "__name__", "rule")
-        found = each(one, given, scalars)
-    for index, result in found.items():
+    one.__name__ = getattr(rule, "__name__", "rule")
+    for index, result in each(one, given, scalars).items():
         results[index] = result
 
-    news, *afters = zip(*results, strict=True) if results else [()] * (1 + len(buffers))
-    new = jax.tree.unflatten(structure, news)
+    new = jax.tree.unflatten(structure, [result[0] for result in results])
     if not buffers:
         return new
     # Each buffer in its own structure: it may have no boxes where the updates have some.
     kept = [
-        jax.tree.unflatten(jax.tree.structure(old), jax.tree.leaves(after))
-        for old, after in zip(buffers, afters, strict=True)
+        jax.tree.unflatten(jax.tree.structure(old), jax.tree.leaves([r[i] for r in results]))
+        for i, old in enumerate(buffers, start=1)
     ]
     return new, *kept
+
+
+class _Leaf(NamedTuple):
+    """What a rule is given of one place in the trees."""
+
+    g: Any
+    buffers: list[Any]
+    p: Any
+    beside: dict[str, Any]
+
+
+def _applied(
+    rule: Callable[..., Any], leaf: _Leaf, scalars: dict[str, Any], *, has_params: bool
+) -> Any:
+    """The rule's results for one leaf: the update widened, the buffers in their own dtypes."""
+    precision = _precision(leaf.g, leaf.p, *leaf.buffers)
+    g, p = (_where_the_buffer_is(x, leaf.buffers) for x in (leaf.g, leaf.p))
+    out = rule(
+        numerics.at_precision(g, precision),
+        *jax.tree.map(lambda x: numerics.at_precision(x, precision), leaf.buffers),
+        **({"p": numerics.at_precision(p, precision)} if has_params else {}),
+        **leaf.beside,
+        **{name: _at_precision_of(scalar, precision) for name, scalar in scalars.items()},
+    )
+    u, *after = out if leaf.buffers else (out,)
+    return (u, *jax.tree.map(lambda x, old: x.astype(old.dtype), after, leaf.buffers))
+
+
+def _where_the_buffer_is(x: Any, buffers: list[Any]) -> Any:
+    """A gradient or parameter split as the first buffer is that has its shape."""
+    if isinstance(x, jax.Array):
+        for buffer in buffers:
+            if isinstance(buffer, jax.Array) and buffer.shape == x.shape:
+                return mesh.like(x, buffer)
+    return x
+
+
+def _precision(*arrays: Any) -> np.dtype[Any]:
+    dtypes = [numerics.real_dtype(jnp.asarray(x).dtype) for x in jax.tree.leaves(arrays)]
+    return max(dtypes, key=lambda dtype: dtype.itemsize)
+
+
+def _at_precision_of(scalar: Any, precision: np.dtype[Any]) -> Any:
+    if isinstance(scalar, numerics.ChangingDecay):
+        scalar = scalar.now
+    if isinstance(scalar, jax.Array) and jnp.issubdtype(scalar.dtype, np.inexact):
+        return numerics.at_precision(scalar, precision)
+    return scalar
 
 
 def _flatten(updates: Any) -> tuple[list[Any], Any]:
@@ -96,7 +132,8 @@ def _flatten(updates: Any) -> tuple[list[Any], Any]:
     return jax.tree.flatten(updates, is_leaf=_is_none)
 
 
-_is_none = functools.partial(operator.is_, None)  # asked of each node: no function of Python's
+def _is_none(x: Any) -> bool:
+    return x is None
 
 
 def _dtype(x: Any) -> Any:
@@ -122,21 +159,19 @@ def ascent(gradients: Any) -> Any:
 
 def narrow(wide: Any, updates: Any, params: Any = None, *, at_least_float32: bool = False) -> Any:
     """Round `wide` to the wider dtype of `updates` and `params`, and `at_least_float32` if so."""
-    leaves, owners, structure = paired(updates, params)
-    narrowed: list[Any] = []
-    for g, new, p in zip(leaves, structure.flatten_up_to(wide), owners, strict=True):
+    leaves, structure = _flatten(updates)
+    columns = (structure.flatten_up_to(wide), _owners(structure, updates, params))
+
+    def rounded(g: Any, new: Any, p: Any) -> Any:
         if g is None or new is None:
-            narrowed.append(new)
-            continue
-        dtype = g.dtype if isinstance(g, jax.Array) else jnp.asarray(g).dtype
-        if p is not None:
-            other = p.dtype if isinstance(p, jax.Array) else jnp.asarray(p).dtype
-            dtype = dtype if dtype == other else numerics.widest(dtype, other)
+            return new
+        dtype = _dtype(g) if p is None else numerics.widest(_dtype(g), _dtype(p))
         dtype = numerics.wide_dtype(dtype) if at_least_float32 else dtype
-        is_so = isinstance(new, jax.Array) and new.dtype == dtype and not new.weak_type
-        # What `astype` would come to, in a tenth of the time.
-        narrowed.append(new if is_so else jnp.asarray(new).astype(dtype))
-    return jax.tree.unflatten(structure, narrowed)
+        if isinstance(new, jax.Array) and new.dtype == dtype and not new.weak_type:
+            return new  # what `astype` would come to, in a tenth of the time
+        return jnp.asarray(new).astype(dtype)
+
+    return jax.tree.unflatten(structure, list(map(rounded, leaves, *columns)))
 
 
 def zeros_like(params: Any, dtype: Any = None, *, real: bool = False, fill: Any = 0) -> Any:
@@ -300,18 +335,16 @@ def _untrainable(call: str, path: Any, leaf: Any) -> str:
 def paired(updates: Any, params: Any) -> tuple[list[Any], list[Any], Any]:
     """The arrays of `updates` and `params` side by side, `None` for absent ones; the structure."""
     leaves, structure = _flatten(updates)
-    absent = params is None
-    owners = [None] * len(leaves) if absent else _column(structure, leaves, updates, params)
-    return leaves, owners, structure
+    return leaves, _owners(structure, updates, params), structure
 
 
 def require_matching(updates: Any, params: Any) -> None:
     """Raise a `Refusal` where `updates` are not gradients of `params`, by path, with both."""
     leaves, structure = _flatten(updates)
-    owners = _column(structure, leaves, updates, params)
-    for index, (g, p) in enumerate(zip(leaves, owners, strict=True)):
-        if g is not None and isinstance(p, _WITH_SHAPE) and np.shape(g) != np.shape(p):
-            raise _other_shape(updates, index, g, p, _PARAMS)
+    owners = _column(structure, updates, params, _PARAMS)
+    for index, g in enumerate(leaves):
+        if g is not None:
+            _require_shapes(updates, index, g, [(owners[index], _PARAMS)])
 
 
 _PARAMS = "the parameters"
@@ -322,34 +355,42 @@ _CAUSE = (
 )
 
 
-_WITH_SHAPE = (jax.Array, np.ndarray, np.generic, float, complex)
+def _owners(structure: Any, updates: Any, params: Any) -> list[Any]:
+    """The parameter of each leaf; None where no parameters are given."""
+    if params is None:
+        return [None] * structure.num_leaves
+    return _column(structure, updates, params, _PARAMS)
 
 
-def _column(
-    structure: Any, leaves: list[Any], updates: Any, other: Any, what: str = _PARAMS
-) -> list[Any]:
+def _column(structure: Any, updates: Any, other: Any, what: str) -> list[Any]:
     """The parts of `other` at the leaves of `updates`; an error that names the first misfit."""
     for unbox in (False, True):
         like = _flatten(unboxed(updates))[1] if unbox else structure
         try:
-            column = list(like.flatten_up_to(other))
+            column = like.flatten_up_to(other)
         except (ValueError, TypeError, KeyError):
             continue
-        for g, x in zip(leaves, column, strict=True):
-            if x is None and g is not None:
-                break
-        else:
-            return column
+        if not _misses(updates, column):
+            return list(column)
     raise check.Refusal(_misfit(updates, other, what))
 
 
-def _other_shape(updates: Any, index: int, g: Any, x: Any, what: str) -> check.Refusal:
-    """Of a leaf `g` of the updates whose shape is not that of its parameter or its buffer `x`."""
-    path, _ = tree_flatten_with_path(updates, is_leaf=_is_none)[0][index]
-    return check.Refusal(
-        f"{_leaf_name(path)} is {describe(g)} among the gradients and {describe(x)} in {what}. "
-        f"{_CAUSE}"
-    )
+def _require_shapes(updates: Any, index: int, g: Any, others: list[tuple[Any, str]]) -> None:
+    """Refuse a leaf `g` of the updates whose shape is not that of its parameter or its buffers."""
+    for x, what in others:
+        is_array = isinstance(x, jax.Array | np.ndarray | np.generic | float | complex)
+        if is_array and np.shape(g) != np.shape(x):
+            path, _ = tree_flatten_with_path(updates, is_leaf=_is_none)[0][index]
+            raise check.Refusal(
+                f"{_leaf_name(path)} is {describe(g)} among the gradients and {describe(x)} in "
+                f"{what}. {_CAUSE}"
+            )
+
+
+def _misses(updates: Any, column: list[Any]) -> bool:
+    """Whether an array of `updates` has no partner."""
+    leaves = jax.tree.leaves(updates, is_leaf=_is_none)
+    return any(g is not None and x is None for g, x in zip(leaves, column, strict=True))
 
 
 def _misfit(updates: Any, other: Any, what: str) -> str:

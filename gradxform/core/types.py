@@ -111,27 +111,30 @@ class Update(_Function):
 
         If it is `wide`, that is float32 for a 16-bit one.
         """
-        given = state
         try:
+            return self._step(updates, state, params, extra)
+        except (TypeError, ValueError) as error:
+            wrong = meant.misplaced(updates, state, params)
+            if not wrong:
+                meant.note_deleted(error)
+                raise
+            raise TypeError(f"`{self.recipe.name}(...).update`: {wrong}") from None
+        except RuntimeError as error:
+            meant.note_deleted(error)
+            raise
+
+    def _step(
+        self, updates: Updates, state: State, params: Params, extra: dict[str, Any]
+    ) -> tuple[Updates, State]:
+        with check.calling(f"{self.recipe.name}(...).update"):
+            if params is not None and not self.mixed:
+                tree.require_matching(updates, params)
             if params is not None:
-                if not self.mixed:
-                    tree.require_matching(updates, params)
                 state = self.fit(state, params)
             wide, state = self.function(updates, state, params, **extra)
             if params is not None and self.mixed:
                 tree.require_matching(wide, params)
-            return tree.narrow(wide, updates, params, at_least_float32=self.wide), state
-        except (TypeError, ValueError) as error:
-            call = f"{self.recipe.name}(...).update"
-            if wrong := meant.misplaced(updates, given, params):
-                raise TypeError(f"`{call}`: {wrong}") from None
-            meant.note_deleted(error)
-            if isinstance(error, check.Refusal):
-                raise check.refused(call, error) from None
-            raise
-        except RuntimeError as error:
-            meant.note_deleted(error)
-            raise
+        return tree.narrow(wide, updates, params, at_least_float32=self.wide), state
 
     def __repr__(self) -> str:
         return f"{self.recipe!r}.update"
@@ -307,16 +310,10 @@ def _update_of(factory: Callable[..., Any], shown: Any) -> Any:
 def update_wide(
     tx: optax.GradientTransformation, updates: Updates, state: State, params: Params, **extra: Any
 ) -> tuple[Updates, State]:
-    """One call of `wide_update_of(tx)`."""
-    result: tuple[Updates, State] = wide_update_of(tx)(updates, state, params, **extra)
-    return result
-
-
-def wide_update_of(tx: optax.GradientTransformation) -> Callable[..., tuple[Updates, State]]:
     """The update of `tx` without the final rounding: what passes between links of a chain.
 
     A transformation of Optax's is called as it is, without the extra arguments it does not take.
     """
     if isinstance(tx.update, Update):
-        return tx.update.function
-    return optax.with_extra_args_support(tx).update
+        return tx.update.function(updates, state, params, **extra)
+    return optax.with_extra_args_support(tx).update(updates, state, params, **extra)

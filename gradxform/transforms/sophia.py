@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from ..core import check, numerics, tree
 from ..core.arguments import (
@@ -30,7 +30,7 @@ from ..core.arguments import (
     TracedCount,
     TracedWholeNumber,
 )
-from ..core.branch import when_any
+from ..core.branch import for_any
 from ..core.factory import transformation
 from ..core.numerics import Value
 from ..core.random_keys import own_seed
@@ -123,7 +123,7 @@ def scale_by_sophia(
         def kept(nu: Params) -> Params:
             return tree.lift(_kept_rule, updates, nu, params=params)[0]
 
-        h = when_any(due, refreshed, kept, state.nu)
+        h = lax.cond(for_any(due), refreshed, kept, state.nu)
         steps, mu, nu, _ = tree.lift(
             _sophia_rule,
             updates,

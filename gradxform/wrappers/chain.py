@@ -14,7 +14,7 @@ from ..core.types import (
     Updates,
     is_mixed,
     require_transformation,
-    wide_update_of,
+    update_wide,
 )
 
 
@@ -35,8 +35,6 @@ def chain(*transformations: optax.GradientTransformation) -> InitUpdate:
     for index, tx in enumerate(transformations):
         require_transformation("chain", f"argument {index + 1}", tx)
 
-    links, comes_from_others = _bound(transformations)
-
     def init(params: Params) -> State:
         return tuple(tx.init(params) for tx in transformations)
 
@@ -44,10 +42,9 @@ def chain(*transformations: optax.GradientTransformation) -> InitUpdate:
         updates: Updates, state: State, params: Params = None, **extra: Any
     ) -> tuple[Updates, State]:
         states = []
-        for link, from_others, inner in zip(links, comes_from_others, state, strict=True):
-            if from_others and params is not None:
-                tree.require_matching(updates, params)
-            updates, new = link(updates, inner, params, **extra)
+        for index, (tx, inner) in enumerate(zip(transformations, state, strict=True)):
+            _require_matching(transformations[:index], tx, updates, params)
+            updates, new = update_wide(tx, updates, inner, params, **extra)
             states.append(new)
         return updates, tuple(states)
 
@@ -98,8 +95,6 @@ def named_chain(*transformations: _Pair) -> InitUpdate:
       ValueError: a name that stands twice; by `update`: a state with other names.
     """
 
-    links, comes_from_others = _bound([tx for _, tx in transformations])
-
     def init(params: Params) -> State:
         states = {}
         for name, tx in transformations:
@@ -111,24 +106,16 @@ def named_chain(*transformations: _Pair) -> InitUpdate:
         updates: Updates, state: State, params: Params = None, **extra: Any
     ) -> tuple[Updates, State]:
         states = {}
-        for (name, _), link, from_others in zip(
-            transformations, links, comes_from_others, strict=True
-        ):
-            if from_others and params is not None:
-                tree.require_matching(updates, params)
-            updates, states[name] = link(updates, state[name], params, **extra)
+        links = [tx for _, tx in transformations]
+        for index, (name, tx) in enumerate(transformations):
+            _require_matching(links[:index], tx, updates, params)
+            updates, states[name] = update_wide(tx, updates, state[name], params, **extra)
         return updates, states
 
     return init, update
 
 
-def _bound(transformations: Sequence[Any]) -> tuple[list[Any], list[bool]]:
-    """The links' updates, and whether what comes to each is from a foreign link.
-
-    What such a one returned may fit no parameters, which is refused in front of the next one.
-    """
-    mixed = [is_mixed(tx) for tx in transformations]
-    from_others = [
-        before and not mine for before, mine in zip([False, *mixed], mixed, strict=False)
-    ]
-    return [wide_update_of(tx) for tx in transformations], from_others
+def _require_matching(before: Sequence[Any], tx: Any, updates: Updates, params: Params) -> None:
+    """Refuse what a foreign link returned where it fits no parameters, before the next one."""
+    if before and is_mixed(before[-1]) and not is_mixed(tx) and params is not None:
+        tree.require_matching(updates, params)
