@@ -196,3 +196,8 @@ def test_what_makes_use_of_the_norm_has_its_range() -> None:
             np.testing.assert_allclose(found[0], [0.6, 0.0], rtol=1e-6)
             np.testing.assert_allclose(found[1], [[0.8]], rtol=1e-6)
         assert float(gx.metrics(state)["gradient_norm"]) == pytest.approx(5 * size, rel=1e-6)
+
+
+def test_the_norm_of_zeros_that_the_compiler_knows_is_zero():
+    """As in an `init` of zeros inside of a traced function."""
+    assert jax.jit(lambda: gx.numerics.global_norm({"w": jnp.zeros(3)}))() == 0.0

@@ -275,8 +275,11 @@ def global_norm(tree: Any) -> jax.Array:
 
 def _unit(total: jax.Array) -> jax.Array:
     """A power of two that brings numbers into range whose sum of squares, `total`, has left it."""
-    power = 2.0 ** (0.55 * np.finfo(total.dtype).maxexp // 1)  # 2**70 in float32
-    large, small = (jnp.full_like(total, x) for x in (power, 1.0 / power))
+    bits = np.finfo(total.dtype).maxexp  # 128 in float32
+    # The square of the large one is finite: where XLA knows the leaves, such as zeros in a traced
+    # `init`, it multiplies the squares, and zeros would be NaN.
+    powers = 2.0 ** (bits // 2 - 1), 2.0 ** -(0.55 * bits // 1)
+    large, small = (jnp.full_like(total, x) for x in powers)
     return jnp.where(jnp.isfinite(total), large, small)
 
 
