@@ -105,6 +105,8 @@ def test_in_explicit_mode_shardings_are_part_of_the_types(row: Row, in_scope: bo
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=["auto", "explicit"])
 @every_structure
 def test_eager_init_follows(row: Row, kind: AxisType) -> None:
+    if row.on_host and kind == AxisType.Explicit and jax.__version__ == "0.10.0":
+        pytest.skip("the XLA of JAX 0.10.0 cannot move what every device has whole to the host")
     params, _ = placed(problem(), mesh_of(kind))
     assert_follows(row.build().init(params), params)
 
